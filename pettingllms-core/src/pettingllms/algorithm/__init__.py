@@ -1,0 +1,1 @@
+"""AT-GRPO: estimators, the clipped loss, and training a group with its prompt computed once."""

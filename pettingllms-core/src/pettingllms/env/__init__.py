@@ -1,0 +1,1 @@
+"""What an environment is: pure functions of an immutable state (torch-free)."""

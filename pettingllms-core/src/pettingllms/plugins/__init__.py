@@ -1,0 +1,1 @@
+"""Hooks, specs, discovery and lookup of plugins (torch-free)."""

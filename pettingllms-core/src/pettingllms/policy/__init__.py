@@ -1,0 +1,1 @@
+"""Weights: generators, the learner, tokenisation and the tiny model."""

@@ -1,0 +1,1 @@
+"""From tasks to groups: the tree sampler, independent rollouts and episode records (torch-free)."""

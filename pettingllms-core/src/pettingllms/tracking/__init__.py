@@ -1,0 +1,1 @@
+"""What a run tells: JSON lines, the console and the summary."""

@@ -1,0 +1,1 @@
+"""The loop, evaluation, warm start, checkpoints and the run directory."""
