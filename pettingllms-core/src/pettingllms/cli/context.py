@@ -1,0 +1,24 @@
+"""What a subcommand knows from the options in front of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pettingllms.plugins.registry import Registry
+
+
+def disabled_plugins() -> tuple[str, ...]:
+    """Return the names given with ``--disable-plugin``; none outside a command."""
+    context = click.get_current_context(silent=True)
+    options = context.find_object(dict) if context is not None else None
+    return tuple(options.get("disabled", ())) if options else ()
+
+
+def current_registry() -> Registry:
+    """Return the registry for the running command, without the plugins that its user disabled."""
+    from pettingllms.plugins.registry import get_registry
+
+    return get_registry(disabled_plugins())

@@ -1,0 +1,92 @@
+"""The local engine: one process, torch and transformers, CPU or one GPU.
+
+Generator and learner share weights, so `sync` has nothing to move.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from pettingllms.algorithm.estimators import PromptGroup
+from pettingllms.config.schema import Config
+from pettingllms.engine.local_generator import LocalGenerator
+from pettingllms.errors import CheckpointError
+from pettingllms.policy.learner import Learner
+from pettingllms.policy.loading import LoadedModel, load_model, pick_device
+from pettingllms.rollout.types import ChatCodec
+
+
+def set_threads(threads: int | None) -> int:
+    """Set torch's CPU threads (None: one a core this process may use); return the number."""
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 1
+    torch.set_num_threads(count)
+    return count
+
+
+class LocalEngine:
+    """See `pettingllms.engine.base.Engine`."""
+
+    def __init__(self, config: Config, policies: Sequence[str], source: str | Path, *, train: bool) -> None:
+        """Load one copy of `source` for every policy.
+
+        Args:
+            config: Settings of the run.
+            policies: Names of the policies.
+            source: Folder or hub name of the weights that all policies start from.
+            train: Whether weights will be updated; evaluation needs no optimiser and no reference.
+        """
+        set_threads(config.engine.threads)
+        device = pick_device(config.engine.device)
+        self._learners: dict[str, Learner] = {}
+        for policy in policies:
+            loaded = load_model(source, config.model, device)
+            needs_reference = train and config.training.kl_coefficient > 0.0
+            reference = self._frozen(source, config, device) if needs_reference else None
+            self._learners[policy] = Learner(loaded, config.training, reference)
+        self._generator = LocalGenerator(self._learners)
+
+    @staticmethod
+    def _frozen(source: str | Path, config: Config, device: torch.device) -> LoadedModel:
+        reference = load_model(source, config.model, device).model
+        return reference.requires_grad_(False)
+
+    @property
+    def generator(self) -> LocalGenerator:
+        """See `Engine.generator`."""
+        return self._generator
+
+    def codec(self, policy: str) -> ChatCodec:
+        """See `Engine.codec`."""
+        return self._learners[policy].loaded.codec
+
+    def update(
+        self, groups: Mapping[str, Sequence[PromptGroup]], iteration: int, seed: int
+    ) -> dict[str, dict[str, float]]:
+        """See `Engine.update`. One device, so policies are trained one after the other."""
+        return {
+            policy: learner.update(groups.get(policy, ()), iteration, seed)
+            for policy, learner in self._learners.items()
+        }
+
+    def sync(self) -> None:
+        """See `Engine.sync`: the weights are the same tensors."""
+
+    def save(self, folder: Path) -> None:
+        """See `Engine.save`."""
+        for policy, learner in self._learners.items():
+            learner.save(folder / policy)
+
+    def load(self, folder: Path) -> None:
+        """See `Engine.load`."""
+        for policy, learner in self._learners.items():
+            if not (folder / policy / "learner.pt").is_file():
+                raise CheckpointError(f"the checkpoint {str(folder)!r} holds no policy {policy!r}")
+            learner.load(folder / policy)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._learners.clear()

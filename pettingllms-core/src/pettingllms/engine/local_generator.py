@@ -1,0 +1,130 @@
+"""In-process generation: the requests of all waiting episodes become one batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from pettingllms.errors import GenerationFault
+from pettingllms.policy.generation import generate
+from pettingllms.policy.learner import Learner
+from pettingllms.rollout.types import Sample, SamplingParams
+
+QUIET_TICKS = 8
+"""Turns of the event loop without a new request after which everybody is taken to be waiting."""
+
+BATCH_TOKENS = 16384
+"""Prompt tokens in one forward, padding included."""
+
+
+@attrs.define(eq=False)
+class _Request:
+    policy: str
+    prompt_ids: tuple[int, ...]
+    n: int
+    params: SamplingParams
+    seed: int
+    answer: asyncio.Future[list[Sample]]
+
+
+@attrs.define(eq=False)
+class _Prompt:
+    """Requests with one prompt, to be computed once."""
+
+    prompt_ids: tuple[int, ...]
+    requests: list[_Request] = attrs.field(factory=list)
+
+    @property
+    def n(self) -> int:
+        return sum(request.n for request in self.requests)
+
+    @property
+    def seeds(self) -> list[tuple[int, int]]:
+        return [(request.seed, i) for request in self.requests for i in range(request.n)]
+
+
+class LocalGenerator:
+    """See `pettingllms.rollout.types.Generator`.
+
+    A batch starts when the event loop has gone quiet, that is when all episodes wait for responses, so what shares a
+    batch does not depend on the clock and a run repeats exactly. The forward blocks the loop: with one process there
+    is nothing else to do.
+    """
+
+    def __init__(self, learners: Mapping[str, Learner]) -> None:
+        self._learners = learners
+        self._waiting: list[_Request] = []
+        self._drainer: asyncio.Task[None] | None = None
+        self.stopped = False
+        """Set from a signal handler: requests are then refused, which ends a rollout quickly."""
+
+    async def sample(
+        self, policy: str, prompt_ids: Sequence[int], n: int, params: SamplingParams, seed: int
+    ) -> list[Sample]:
+        """See `Generator.sample`."""
+        answer: asyncio.Future[list[Sample]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Request(policy, tuple(prompt_ids), n, params, seed, answer))
+        if self._drainer is None:
+            self._drainer = asyncio.create_task(self._drain())
+        return await answer
+
+    async def _drain(self) -> None:
+        quiet = 0
+        while quiet < QUIET_TICKS:
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == before else 0
+        requests, self._waiting, self._drainer = self._waiting, [], None
+        alike: dict[tuple[str, SamplingParams], list[_Request]] = defaultdict(list)
+        for request in requests:
+            alike[request.policy, request.params].append(request)
+        for (policy, params), members in alike.items():
+            for batch in _batches(members):
+                self._answer(policy, params, batch)
+
+    def _answer(self, policy: str, params: SamplingParams, batch: list[_Prompt]) -> None:
+        try:
+            if self.stopped:
+                raise GenerationFault("the run was asked to stop")
+            learner = self._learners[policy]
+            codec = learner.loaded.codec
+            samples = generate(
+                learner.model,
+                [prompt.prompt_ids for prompt in batch],
+                batch[0].n,
+                params,
+                [prompt.seeds for prompt in batch],
+                end_ids=learner.loaded.end_ids,
+                ends=(lambda ids: codec.ends_with(ids, params.stop)) if params.stop else None,
+                version=learner.version,
+            )
+        except Exception as error:
+            fault = GenerationFault(f"{type(error).__name__}: {error}".splitlines()[0])
+            for prompt in batch:
+                for request in prompt.requests:
+                    request.answer.set_exception(fault)
+            return
+        for prompt, answers in zip(batch, samples, strict=True):
+            at = 0
+            for request in prompt.requests:
+                request.answer.set_result(answers[at : at + request.n])
+                at += request.n
+
+
+def _batches(requests: Sequence[_Request]) -> list[list[_Prompt]]:
+    """Merge equal prompts and cut into batches of one number of responses and similar lengths."""
+    prompts: dict[tuple[int, ...], _Prompt] = {}
+    for request in requests:
+        prompts.setdefault(request.prompt_ids, _Prompt(request.prompt_ids)).requests.append(request)
+    batches: list[list[_Prompt]] = []
+    for prompt in sorted(prompts.values(), key=lambda p: (p.n, len(p.prompt_ids))):
+        last = batches[-1] if batches else None
+        length = len(prompt.prompt_ids)
+        if last and last[0].n == prompt.n and length * (len(last) + 1) <= BATCH_TOKENS:
+            last.append(prompt)
+        else:
+            batches.append([prompt])
+    return batches

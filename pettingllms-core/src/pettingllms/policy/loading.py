@@ -1,0 +1,117 @@
+"""Loading a model and its tokenizer, from a folder or by name from the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from pettingllms.config.schema import ModelConfig
+from pettingllms.errors import ConfigError
+from pettingllms.policy.chat import TokenizerCodec
+from pettingllms.policy.scoring import UnsupportedModelError, verify
+
+
+@attrs.define(eq=False)
+class LoadedModel:
+    """A model ready to be sampled and trained, with its tokenizer.
+
+    Attributes:
+        model: A transformers causal language model with the attention of `shared_prefix`.
+        tokenizer: Its tokenizer.
+        codec: Chat messages to its tokens.
+        end_ids: Tokens that end a response.
+    """
+
+    model: Any
+    tokenizer: Any
+    codec: TokenizerCodec
+    end_ids: frozenset[int]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that `engine.device` asks for.
+
+    Raises:
+        ConfigError: No such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"engine.device = {name!r} is no device; use 'auto', 'cpu' or 'cuda'") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"engine.device = {name!r}: this machine has no usable GPU; use 'cpu'")
+    return device
+
+
+def load_model(source: str | Path, settings: ModelConfig, device: torch.device) -> LoadedModel:
+    """Load `source`, a folder or a name on the Hugging Face hub.
+
+    Raises:
+        ConfigError: It cannot be loaded, or its architecture is not supported; the text says why.
+    """
+    tokenizer = _load_tokenizer(source)
+    model = _load_weights(source, settings, device)
+    codec = TokenizerCodec(tokenizer, enable_thinking=settings.enable_thinking)
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"the tokenizer of {str(source)!r} has no end token (eos_token)")
+    ends = {tokenizer.eos_token_id}
+    configured = model.generation_config.eos_token_id
+    ends.update(configured if isinstance(configured, list) else [] if configured is None else [configured])
+    return LoadedModel(model, tokenizer, codec, frozenset(ends))
+
+
+def _load_tokenizer(source: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if Path(source).is_dir():
+        names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+        if not any((Path(source) / name).is_file() for name in names):
+            raise ConfigError(f"the model folder {str(source)!r} holds no tokenizer (tokenizer.json); save it there too")
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # the library raises OSError, ValueError, KeyError and the hub's own
+        raise ConfigError(f"the tokenizer of {str(source)!r} cannot be loaded: {_first_line(error)}") from error
+
+
+def _load_weights(source: str | Path, settings: ModelConfig, device: torch.device) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(
+        settings.dtype, torch.bfloat16 if device.type == "cuda" else torch.float32
+    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    except Exception as error:
+        raise ConfigError(f"the model {str(source)!r} cannot be loaded: {_first_line(error)}") from error
+    model.to(device)
+    prepare(model, gradient_checkpointing=settings.gradient_checkpointing)
+    try:
+        verify(model)
+    except UnsupportedModelError as error:
+        name = type(model).__name__
+        raise ConfigError(f"{name} ({str(source)!r}) is not supported: {error}; use a Qwen, Llama or Mistral model") from error
+    return model
+
+
+def prepare(model: Any, *, gradient_checkpointing: bool) -> None:
+    """Switch off dropout (sampling and training must see one policy); switch on checkpointing if asked."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    model.config.use_cache = False
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.train()  # transformers checkpoints in training mode only
+    else:
+        model.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,18 @@
+"""The other of two that claim a name."""
+
+from pettingllms.api import EnvironmentSpec, hookimpl
+
+
+@hookimpl
+def pettingllms_register_environments():
+    return [
+        EnvironmentSpec(
+            name="rival/thing",
+            factory="acme_rival_two:Thing",
+            suite="acme_rival_two:Thing",
+            state="acme_rival_two:Thing",
+            roles={"worker": "good/worker"},
+            reward="good/score",
+            summary="",
+        ),
+    ]

@@ -1,0 +1,5 @@
+"""Forgets the marker."""
+
+
+def pettingllms_register_agent_roles():
+    return []

@@ -1,0 +1,1 @@
+"""Sokoban and Sudoku for teams of LLM agents."""

@@ -1,0 +1,1 @@
+"""Sudoku for a planner and an executor, or for one player."""
