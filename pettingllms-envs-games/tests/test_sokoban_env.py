@@ -188,6 +188,32 @@ def test_no_loop_of_moves_earns(size: int, boxes: int) -> None:
     assert loops > 40
 
 
+def test_a_box_pushed_off_its_goal_and_back_earns_nothing() -> None:
+    rows = ["########", "#      #", "# @*   #", "#   $. #", "#      #", "########"]
+    env = SokobanEnvironment(SokobanOptions(players="single", max_turns=20, moves_per_turn=1))
+    start = env.start(Task("t", {"rows": rows}), 0)
+    state, taken = start, []
+    for letter in "RURRDLULLD":
+        transition = step(env, state, letter)
+        taken.append((transition, "player"))
+        state = transition.state
+    assert (state.player, state.boxes) == (start.player, start.boxes)
+    assert [t.facts["boxes_delta"] for t, _ in taken if t.facts["boxes_delta"]] == [-1, 1]
+    assert sum(REWARDS[0](t, r).parts["box_on_target"] for t, r in taken) == 0
+    assert mixed(taken, REWARDS[0]) < 0
+
+
+def test_good_proposals_that_are_never_carried_out_earn_nothing() -> None:
+    state, taken = TEAM.start(LEVEL, 0), []
+    while (role := TEAM.acting_role(state)) is not None and state.turn < 3:
+        transition = step(TEAM, state, "D R R" if role == "planner" else "none")
+        taken.append((transition, role))
+        state = transition.state
+    assert all(REWARDS[0](t, "planner").local <= 0 for t, role in taken if role == "planner")
+    for reward in REWARDS:
+        assert mixed(taken, reward) <= 0
+
+
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**6), st.booleans(), st.lists(responses, min_size=4, max_size=40))
 def test_no_return_to_a_position_earns(seed: int, single: bool, answers: list[str]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pettingllms.api import ConfigError, EnvironmentFault, Task, Transition, from_json, to_json
+from pettingllms.testing import check_environment, parts_of
 from pettingllms_envs_games import plugin
 from pettingllms_envs_games.sudoku import roles
 from pettingllms_envs_games.sudoku.env import SudokuEnvironment
@@ -350,3 +351,14 @@ def test_render_draws_the_boxes() -> None:
     assert env.render(state).splitlines()[:3] == ["1 _ | 3 _", "_ 4 | 1 _", "----+----"]
     final = play(env, state, "expert", random.Random(0))
     assert "solved in 3 of 4 turns" in env.render(final)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"size": 6, "players": "single"}, {"min_empty": 1, "max_empty": 2, "max_turns": 1}]
+)
+def test_conformance(options: dict[str, Any]) -> None:
+    (spec,) = (s for s in plugin.pettingllms_register_environments() if s.name == "games/sudoku")
+    for reward in plugin.pettingllms_register_reward_functions():
+        if reward.name in ("games/sudoku", "games/sudoku-sparse"):
+            parts = parts_of(spec, options, reward=reward)
+            check_environment(parts, episodes=4, max_tasks=20, reward_bound=2.0).require()

@@ -224,3 +224,11 @@ def test_refused_entries_are_counted_and_the_rest_takes_effect() -> None:
     effect = apply(answer, clues, clues, 4, limit=3)
     assert (effect.clue_overwrites, effect.out_of_range, effect.over_limit) == (1, 2, 1)
     assert to_text(effect.grid) == "1040020000300004"
+
+
+def test_a_valid_grid_that_changes_a_clue_is_no_solution() -> None:
+    grid = tuple(map(int, "1234341221434321"))
+    assert is_solved(grid, parse_puzzle("1000000000000001", 4), 4)
+    assert not is_solved(grid, parse_puzzle("2000000000000001", 4), 4)
+    assert not is_solved((*grid[:15], 0), (0,) * 16, 4)
+    assert not is_solved((1, 2, 3, 4) * 4, (0,) * 16, 4)

@@ -138,6 +138,14 @@ def two_part_attention(
     return (out_p + out_o).reshape(B, H, K, S, D)
 
 
+class RowLayout:
+    """Plain causal rows, ``[prompt | response | padding]``: what the shared prefix is measured against."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+        """See `Layout.attend`."""
+        return attend_prompt(q, k, v, scale, window)
+
+
 @attrs.define(eq=False)
 class GroupLayout:
     """Rows of a training forward: B groups of K responses.

@@ -74,8 +74,13 @@ def load_config(
     return config
 
 
-def parse_config(text: str, source: str) -> Config:
+def parse_config(text: str, source: str, overrides: Sequence[str] = ()) -> Config:
     """Return the resolved configuration that `to_toml` wrote as `text`, with no layer under it.
+
+    Args:
+        text: TOML of every setting.
+        source: Where it stands, for errors.
+        overrides: ``section.key=value`` texts on top.
 
     Raises:
         ConfigError: It is not TOML or not a configuration; with `source` and dotted path.
@@ -83,7 +88,7 @@ def parse_config(text: str, source: str) -> Config:
     layer = toml_layer(text, source)
     if layer.tiny or layer.preset is not None:
         raise ConfigError(f"{source} is not a resolved configuration: it builds on other settings")
-    config = structure(layer.settings, Config, "")
+    config = structure(merge(layer.settings, override_layer(overrides).settings), Config, "")
     try:
         validate(config)
     except ConfigError as error:

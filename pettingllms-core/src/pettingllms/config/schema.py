@@ -175,6 +175,9 @@ class WarmStartConfig:
     steps: int | None = _field(None, "optimiser steps; unset: 250 for 'tiny', 0 otherwise", at_least(0))
     num_tasks: int = _field(512, "tasks that the expert demonstrates", at_least(1))
     batch_size: int = _field(64, "demonstrated turns an optimiser step", at_least(1))
+    prompt_weight: float = _field(
+        0.0, "weight of predicting the prompts too, of use to a model that starts from nothing", at_least(0.0)
+    )
     learning_rate: float | None = _field(None, "peak; unset: 1e-3 for 'tiny', 1e-5 otherwise", above(0.0))
 
 

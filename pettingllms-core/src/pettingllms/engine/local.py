@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,13 +17,14 @@ from pettingllms.config.schema import Config
 from pettingllms.engine.local_generator import LocalGenerator
 from pettingllms.errors import CheckpointError
 from pettingllms.policy.learner import Learner
-from pettingllms.policy.loading import LoadedModel, load_model, pick_device
+from pettingllms.policy.loading import load_model, pick_device
 from pettingllms.rollout.types import ChatCodec
 
 
 def set_threads(threads: int | None) -> int:
     """Set torch's CPU threads (None: one a core this process may use); return the number."""
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = threads or available
     torch.set_num_threads(count)
     return count
 
@@ -30,29 +32,28 @@ def set_threads(threads: int | None) -> int:
 class LocalEngine:
     """See `pettingllms.engine.base.Engine`."""
 
-    def __init__(self, config: Config, policies: Sequence[str], source: str | Path, *, train: bool) -> None:
-        """Load one copy of `source` for every policy.
+    def __init__(self, config: Config, sources: Mapping[str, str | Path], *, train: bool) -> None:
+        """Load the weights of every policy.
 
         Args:
             config: Settings of the run.
-            policies: Names of the policies.
-            source: Folder or hub name of the weights that all policies start from.
-            train: Whether weights will be updated; evaluation needs no optimiser and no reference.
+            sources: For every policy, the folder or hub name of the weights it starts from.
+            train: Whether weights will be updated; evaluation needs no reference.
         """
         set_threads(config.engine.threads)
         device = pick_device(config.engine.device)
+        needs_reference = train and config.training.kl_coefficient > 0.0
         self._learners: dict[str, Learner] = {}
-        for policy in policies:
+        for policy, source in sources.items():
             loaded = load_model(source, config.model, device)
-            needs_reference = train and config.training.kl_coefficient > 0.0
             reference = self._frozen(source, config, device) if needs_reference else None
             self._learners[policy] = Learner(loaded, config.training, reference)
         self._generator = LocalGenerator(self._learners)
 
     @staticmethod
-    def _frozen(source: str | Path, config: Config, device: torch.device) -> LoadedModel:
-        reference = load_model(source, config.model, device).model
-        return reference.requires_grad_(False)
+    def _frozen(source: str | Path, config: Config, device: torch.device) -> Any:
+        """Return the policy at the start of the run, for the KL to it."""
+        return load_model(source, config.model, device).model.requires_grad_(False)
 
     @property
     def generator(self) -> LocalGenerator:

@@ -58,8 +58,11 @@ class LocalGenerator:
         self._learners = learners
         self._waiting: list[_Request] = []
         self._drainer: asyncio.Task[None] | None = None
-        self.stopped = False
-        """Set from a signal handler: requests are then refused, which ends a rollout quickly."""
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Refuse all further requests, which ends a rollout quickly. Safe to call from a signal handler."""
+        self._stopped = True
 
     async def sample(
         self, policy: str, prompt_ids: Sequence[int], n: int, params: SamplingParams, seed: int
@@ -67,7 +70,7 @@ class LocalGenerator:
         """See `Generator.sample`."""
         answer: asyncio.Future[list[Sample]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Request(policy, tuple(prompt_ids), n, params, seed, answer))
-        if self._drainer is None:
+        if self._drainer is None or self._drainer.done():  # done: a rollout was cancelled
             self._drainer = asyncio.create_task(self._drain())
         return await answer
 
@@ -77,7 +80,8 @@ class LocalGenerator:
             before = len(self._waiting)
             await asyncio.sleep(0)
             quiet = quiet + 1 if len(self._waiting) == before else 0
-        requests, self._waiting, self._drainer = self._waiting, [], None
+        requests = [request for request in self._waiting if not request.answer.done()]
+        self._waiting, self._drainer = [], None
         alike: dict[tuple[str, SamplingParams], list[_Request]] = defaultdict(list)
         for request in requests:
             alike[request.policy, request.params].append(request)
@@ -87,7 +91,7 @@ class LocalGenerator:
 
     def _answer(self, policy: str, params: SamplingParams, batch: list[_Prompt]) -> None:
         try:
-            if self.stopped:
+            if self._stopped:
                 raise GenerationFault("the run was asked to stop")
             learner = self._learners[policy]
             codec = learner.loaded.codec

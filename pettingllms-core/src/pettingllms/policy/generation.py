@@ -103,7 +103,8 @@ def generate(
     live = list(range(B))  # the prompts whose rows are still in the cache
     for step in range(T):
         rows = [b * K + k for b in live for k in range(K)]
-        uniform = torch.tensor([draws[n].at(step) for n in rows], device=device)
+        # In float32 a number just below 1 would round to 1 and draw a token that a filter removed.
+        uniform = torch.tensor([draws[n].at(step) for n in rows], dtype=torch.float64, device=device)
         token, logprob, kept_ids = choose(logits.reshape(len(rows), -1), params, uniform)
         token_list, logprob_list = token.tolist(), logprob.tolist()
         for i, n in enumerate(rows):
@@ -185,7 +186,7 @@ def choose(
 
 def _filter(logprobs_NV: Tensor, params: SamplingParams) -> Tensor:
     """Return which tokens top_k, then top_p keep; the most likely one always stays."""
-    ordered, order = logprobs_NV.sort(-1, descending=True, stable=True)
+    ordered, order = logprobs_NV.sort(dim=-1, descending=True, stable=True)
     rank = torch.arange(ordered.shape[-1], device=ordered.device)
     keep = rank < params.top_k if params.top_k > 0 else torch.ones_like(rank, dtype=torch.bool)
     keep = keep.expand_as(ordered)

@@ -37,21 +37,21 @@ class Learner:
             entropy_coefficient=settings.entropy_coefficient,
             importance_cap=settings.importance_cap,
         )
-        self.optimizer = self._make_optimizer(settings.learning_rate, settings.weight_decay)
+        self.optimizer = self._make_optimizer()
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
-    def _make_optimizer(self, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    def _make_optimizer(self) -> torch.optim.AdamW:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         # Norms and biases are not decayed.
         decayed = [p for p in parameters if p.ndim >= 2]
         plain = [p for p in parameters if p.ndim < 2]
         return torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=lr,
+            [{"params": decayed, "weight_decay": self._settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=self._settings.learning_rate,
             betas=self._settings.adam_betas,
         )
 
@@ -159,41 +159,6 @@ class Learner:
             for i, logprobs in zip(micro, scores.logprobs_BKR, strict=True):
                 result[i] = logprobs
         return [value for value in result if value is not None]
-
-    def clone_behaviour(
-        self, batches: Sequence[Sequence[PromptGroup]], learning_rate: float
-    ) -> list[float]:
-        """Fit demonstrations, one optimiser step a batch; return the loss of every step.
-
-        The optimiser is fresh and of its own, so that reinforcement learning starts with clean moments. The
-        learning rate warms up over a tenth of the steps and falls to zero.
-        """
-        kept, self.optimizer = self.optimizer, self._make_optimizer(learning_rate, 0.0)
-        losses = []
-        try:
-            for step, groups in enumerate(batches):
-                warm = min(1.0, (step + 1) / max(1, len(batches) // 10))
-                rate = learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / len(batches)))
-                for part in self.optimizer.param_groups:
-                    part["lr"] = rate
-                losses.append(self._clone_step(groups))
-        finally:
-            self.optimizer = kept
-        return losses
-
-    def _clone_step(self, groups: Sequence[PromptGroup]) -> float:
-        tokens = sum(len(item.sample.token_ids) for group in groups for item in group.samples)
-        self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for micro in micro_batches(groups, self._settings.microbatch_tokens):
-            batch = self._collate([groups[i] for i in micro])
-            scores = score(self.model, batch, shared_prefix=True)
-            loss = -(scores.logprobs_BKR * batch.mask_BKR).sum() / tokens
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        return total
 
     def save(self, folder: Path) -> None:
         """Write weights and tokenizer as a Hugging Face folder, the optimiser beside them."""

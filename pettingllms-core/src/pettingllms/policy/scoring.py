@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pettingllms.algorithm.batching import GroupBatch
-from pettingllms.algorithm.shared_prefix import GroupLayout, use_shared_prefix_attention
+from pettingllms.algorithm.shared_prefix import GroupLayout, RowLayout, use_shared_prefix_attention
 
 LOGIT_BLOCK = 1 << 26
 """Logits (tokens times vocabulary) held at once; more are computed in recomputed blocks."""
@@ -89,13 +89,10 @@ def _states_plain(model: Any, batch: GroupBatch) -> Tensor:
     at = lengths_N[:, None] + torch.arange(R, device=rows.device)
     ids[:, :P] = batch.prompts_BP.repeat_interleave(K, dim=0)
     ids.scatter_(1, at, rows)  # responses follow their prompt directly; padding comes last
-    attention = model.config._attn_implementation
-    model.set_attn_implementation("sdpa")
-    try:
-        positions = torch.arange(P + R - 1, device=rows.device).expand(B * K, -1)
-        hidden = model.base_model(input_ids=ids[:, :-1], position_ids=positions, use_cache=False)
-    finally:
-        model.set_attn_implementation(attention)
+    positions = torch.arange(P + R - 1, device=rows.device).expand(B * K, -1)
+    hidden = model.base_model(
+        input_ids=ids[:, :-1], position_ids=positions, use_cache=False, layout=RowLayout()
+    )
     states = hidden.last_hidden_state
     picked = states.gather(1, (at - 1)[..., None].expand(-1, -1, states.shape[-1]))
     return picked.unflatten(0, (B, K))
@@ -168,18 +165,17 @@ def verify(model: Any, *, tolerance: float | None = None) -> None:
         temperature_B=torch.ones(1, device=device),
         kept_BKRM=None,
     )
-    use_shared_prefix_attention(model)
     if tolerance is None:
         tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.25
     ids = torch.cat([prompt.expand(K, P), response[0]], dim=1)
-    model.set_attn_implementation("sdpa")
-    own = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[:, P - 1 : -1].float(), -1)
-    use_shared_prefix_attention(model)
-    reference = own.gather(-1, response[0][..., None])[..., 0]
     try:
+        model.set_attn_implementation("sdpa")
+        own = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[:, P - 1 : -1].float(), -1)
+        reference = own.gather(-1, response[0][..., None])[..., 0]
+        use_shared_prefix_attention(model)
         ours = score(model, batch, shared_prefix=True).logprobs_BKR[0]
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise UnsupportedModelError(str(error)) from error
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        raise UnsupportedModelError(str(error).partition("\n")[0]) from error
     difference = float((ours - reference).abs().max())
     if not difference <= tolerance:
         raise UnsupportedModelError(f"log-probabilities differ by {difference:.2g}")

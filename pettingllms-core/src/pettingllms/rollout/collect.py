@@ -154,18 +154,20 @@ async def _act(
 async def _step(rollouts: Rollouts[S], seat: Seat, state: S, role: str, sample: Sample) -> _Stepped[S]:
     response = seat.codec.decode(sample.token_ids)
     facts: Mapping[str, Any] = {}
+    limit = asyncio.timeout(rollouts.timeout)
     try:
-        async with asyncio.timeout(rollouts.timeout):
+        async with limit:
             transition = await rollouts.environment.step(state, role, response)
         facts = transition.facts
         reward = rollouts.reward(transition, role)
         score = mix(reward, rollouts.alpha, rollouts.form)
         if score != score or score in (float("inf"), float("-inf")):
             raise ValueError(f"the reward is {score}")
-    except TimeoutError:
-        return _Stepped(_faulty(sample, response, facts, f"step took over {rollouts.timeout:g} s"), None)
     except Exception as error:
-        return _Stepped(_faulty(sample, response, facts, f"{type(error).__name__}: {error}"), None)
+        # An environment may raise a TimeoutError of its own, which is not ours.
+        expired = isinstance(error, TimeoutError) and limit.expired()
+        what = f"step took over {rollouts.timeout:g} s" if expired else f"{type(error).__name__}: {error}"
+        return _Stepped(_faulty(sample, response, facts, what), None)
     return _Stepped(Branch(sample, response, dict(facts), reward, score), transition.state)
 
 

@@ -57,7 +57,14 @@ async def sample_independent(
     """Play every task `rollouts_per_task` times without branching (GRPO's trajectory groups)."""
     flat = await asyncio.gather(
         *(
-            play(rollouts, task, c, derive_seed(seed, i, task.id, c), branches=1, commit=sampled)
+            play(
+                rollouts,
+                task,
+                i * rollouts_per_task + c,
+                derive_seed(seed, i, task.id, c),
+                branches=1,
+                commit=sampled,
+            )
             for i, task in enumerate(tasks)
             for c in range(rollouts_per_task)
         )

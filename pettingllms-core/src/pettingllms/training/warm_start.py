@@ -10,14 +10,13 @@ from typing import TypeVar
 
 import attrs
 
-from pettingllms.algorithm.estimators import PromptGroup, TrainSample
 from pettingllms.env.base import Environment
 from pettingllms.env.suite import TaskSuite
 from pettingllms.env.types import Message
 from pettingllms.errors import ConfigError
 from pettingllms.policy.chat import TokenizerCodec
-from pettingllms.policy.learner import Learner
-from pettingllms.rollout.types import Sample, derive_seed
+from pettingllms.policy.imitation import Demonstrated
+from pettingllms.rollout.types import derive_seed
 
 S = TypeVar("S")
 
@@ -76,35 +75,19 @@ def demonstrate(
     return asyncio.run(play_all())
 
 
-def clone(
-    learner: Learner,
-    demonstrations: Sequence[Demonstration],
-    *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-) -> list[float]:
-    """Fit `learner` to the demonstrations; return the loss of every step (nats a token)."""
-    groups = [_as_group(learner.loaded.codec, demonstration) for demonstration in demonstrations]
+def batches_of(
+    demonstrations: Sequence[Demonstration], codec: TokenizerCodec, *, steps: int, batch_size: int, seed: int
+) -> list[list[Demonstrated]]:
+    """Return what each of `steps` optimiser steps fits: all demonstrations in a new seeded order every pass."""
+    items = [
+        Demonstrated(codec.encode(demonstration.messages), codec.response_ids(demonstration.response))
+        for demonstration in demonstrations
+    ]
     rng = random.Random(derive_seed(seed, "clone"))
-    order: list[PromptGroup] = []
-    for _ in range(math.ceil(steps * batch_size / len(groups))):
-        order.extend(rng.sample(groups, len(groups)))
-    batches = [order[i * batch_size : (i + 1) * batch_size] for i in range(steps)]
-    return learner.clone_behaviour(batches, learning_rate)
-
-
-def _as_group(codec: TokenizerCodec, demonstration: Demonstration) -> PromptGroup:
-    ids = codec.response_ids(demonstration.response)
-    sample = Sample(token_ids=ids, logprobs=(0.0,) * len(ids), finish_reason="stop", policy_version=0)
-    return PromptGroup(
-        policy="",
-        role=demonstration.role,
-        prompt_ids=codec.encode(demonstration.messages),
-        samples=(TrainSample(sample, 0.0),),
-        temperature=1.0,
-    )
+    order: list[Demonstrated] = []
+    for _ in range(math.ceil(steps * batch_size / len(items))):
+        order.extend(rng.sample(items, len(items)))
+    return [order[i * batch_size : (i + 1) * batch_size] for i in range(steps)]
 
 
 def texts_of(demonstrations: Sequence[Demonstration]) -> list[str]:

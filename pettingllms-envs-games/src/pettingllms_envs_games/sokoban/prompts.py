@@ -24,13 +24,30 @@ def goal_cells(rows: Rows) -> tuple[Cell, ...]:
     return tuple((r, c) for r, row in enumerate(rows) for c, mark in enumerate(row) if mark == ".")
 
 
+def _offset(start: Cell, end: Cell) -> str:
+    """Return how `end` lies from `start`, in the letters of the moves: ``1 U 2 R``."""
+    down, right = end[0] - start[0], end[1] - start[1]
+    return f"{abs(down)} {'D' if down > 0 else 'U'} {abs(right)} {'R' if right > 0 else 'L'}"
+
+
+def _nearest(cell: Cell, others: tuple[Cell, ...]) -> Cell:
+    return min(others, key=lambda other: abs(other[0] - cell[0]) + abs(other[1] - cell[1]))
+
+
+def positions(state: SokobanState) -> str:
+    """Return where everything is: row and column from 1, boxes also from the player, goals from the nearest box."""
+    boxes = ", ".join(f"{_place(box)}: {_offset(state.player, box)} of player" for box in state.boxes)
+    goals = ", ".join(
+        f"{_place(goal)}: {_offset(_nearest(goal, state.boxes), goal)} of box" for goal in goal_cells(state.rows)
+    )
+    return f"{_places('Player', (state.player,))}. Box {boxes}. Goal {goals}."
+
+
 def describe(state: SokobanState, max_turns: int, moves_per_turn: int) -> str:
     """Return the board, the positions (row then column, from 1) and where the episode stands."""
     lines = [
         picture(state.rows, state.player, state.boxes),
-        f"{_places('Player', (state.player,))}. {_places('Box', state.boxes)}. "
-        f"{_places('Goal', goal_cells(state.rows))}. "
-        f"Turn {state.turn + 1} of {max_turns}, {moves_per_turn} moves.",
+        f"{positions(state)} Turn {state.turn + 1} of {max_turns}, {moves_per_turn} moves.",
     ]
     if state.turn:
         lines.append(_last_turn(state))

@@ -1,0 +1,41 @@
+"""Leaving in good order: the first signal asks, the second insists."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class StopRequest:
+    """Whether somebody asked the run to stop (Ctrl-C, SIGTERM).
+
+    Attributes:
+        requested: Set by the first signal. A second one raises `KeyboardInterrupt` at once.
+        signal_name: Which signal it was.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, on_request: Callable[[], None]) -> None:
+        self.requested = False
+        self.signal_name = ""
+        self._on_request = on_request
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in self.SIGNALS:
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        self.signal_name = signal.Signals(number).name
+        self._on_request()
