@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pettingllms.algorithm.estimators import at_grpo, group_advantages, grpo, trajectory_return
 from pettingllms.env.types import Message, Outcome, Task
 from pettingllms.rollout.types import Branch, Episode, Group, GroupKey, Sample
@@ -39,7 +40,7 @@ def trained(estimate):
 
 
 def test_advantages_by_hand():
-    # mean 0.5, deviations -.5 -.25 .25 .5; sum of squares .25+.0625+.0625+.25 = .625, /3 = .2083333, root .4564355
+    # mean .5, deviations -.5 -.25 .25 .5; squares .25 + .0625 + .0625 + .25 = .625, /3, root .4564355
     std = math.sqrt(0.625 / 3)
     assert std == pytest.approx(0.4564355, abs=1e-7)
     got = group_advantages([0.0, 0.25, 0.75, 1.0], "std")
@@ -84,7 +85,11 @@ def test_at_grpo_trains_on_all_branches_of_each_group_apart():
 
 
 def test_d9_only_groups_without_variance_are_dropped_and_they_are_counted():
-    lowest_mean, lowest_variance, outlier = group([-9.0, -8.0]), group([5.0, 5.000001]), group([0.0, 0.0, 0.0, 100.0])
+    lowest_mean, lowest_variance, outlier = (
+        group([-9.0, -8.0]),
+        group([5.0, 5.000001]),
+        group([0.0, 0.0, 0.0, 100.0]),
+    )
     flat, faulty = group([1.0, 1.0]), group([1.0, None])
     episodes = [episode(lowest_mean, flat), episode(lowest_variance, faulty, outlier)]
     estimate = at_grpo(episodes, "mean", drop_zero_variance=True)

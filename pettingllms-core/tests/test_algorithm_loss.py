@@ -64,7 +64,9 @@ def test_dual_clip_bounds_the_loss_of_negative_advantages_alone():
 
 
 def test_k3_by_hand():
-    logprob = torch.tensor([math.log(0.2), math.log(0.5), math.log(0.3)], dtype=torch.float64, requires_grad=True)
+    logprob = torch.tensor(
+        [math.log(0.2), math.log(0.5), math.log(0.3)], dtype=torch.float64, requires_grad=True
+    )
     reference = torch.tensor([math.log(0.4), math.log(0.25), math.log(0.3)], dtype=torch.float64)
     # q/p - log(q/p) - 1 at q/p = 2, .5, 1: 2 - .6931472 - 1, .5 + .6931472 - 1, 0
     values = kl_k3(logprob, reference)
@@ -83,7 +85,9 @@ def test_token_weights_add_up_over_micro_batches():
     assert token_weights(first, "sequence-mean", 6, 3).flatten().tolist() == pytest.approx(
         [1 / 9, 1 / 9, 1 / 9, 1 / 3, 0, 0]
     )
-    assert token_weights(second, "sequence-mean", 6, 3).flatten().tolist() == pytest.approx([1 / 6, 1 / 6, 0, 0])
+    assert token_weights(second, "sequence-mean", 6, 3).flatten().tolist() == pytest.approx(
+        [1 / 6, 1 / 6, 0, 0]
+    )
     for how in ("token-mean", "sequence-mean"):
         total = token_weights(first, how, 6, 3).sum() + token_weights(second, how, 6, 3).sum()
         assert total.item() == pytest.approx(1.0)
@@ -130,7 +134,9 @@ def test_the_importance_weight_is_truncated_and_carries_no_gradient():
 def test_the_kl_to_the_reference_is_added():
     # k3 = 2 - log 2 - 1 = .3068528 where the reference is twice as likely, 0 on the masked token
     logs, reference = [[[math.log(0.2), math.log(0.2)]]], [[[math.log(0.4), math.log(0.9)]]]
-    loss, metrics, gradient = loss_of(logs, logs, logs, [[0.0]], [[[1.0, 0.0]]], reference, kl_coefficient=0.1)
+    loss, metrics, gradient = loss_of(
+        logs, logs, logs, [[0.0]], [[[1.0, 0.0]]], reference, kl_coefficient=0.1
+    )
     assert metrics["reference_kl"] == pytest.approx(0.3068528, abs=1e-7)
     assert loss == pytest.approx(0.03068528, abs=1e-8)
     assert gradient.flatten().tolist() == pytest.approx([-0.1, 0.0])  # downhill: towards the reference

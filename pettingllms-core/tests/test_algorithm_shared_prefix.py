@@ -12,9 +12,8 @@ import attrs
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
-import transformers  # noqa: E402
 from pettingllms.algorithm.batching import collate  # noqa: E402
 from pettingllms.algorithm.estimators import PromptGroup, TrainSample  # noqa: E402
 from pettingllms.algorithm.shared_prefix import use_shared_prefix_attention  # noqa: E402
@@ -37,7 +36,11 @@ SHAPE = {
     "initializer_range": 0.25,  # sharp attention, so that a wrong mask or position shows
     "pad_token_id": None,
 }
-WINDOWS = {"use_sliding_window": True, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
+WINDOWS = {
+    "use_sliding_window": True,
+    "sliding_window": 6,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
 FAMILIES = {
     "qwen3": lambda **more: transformers.Qwen3Config(**SHAPE, head_dim=8, tie_word_embeddings=True, **more),
     "qwen2": lambda **more: transformers.Qwen2Config(**SHAPE, **more),
@@ -134,7 +137,9 @@ def assert_exact(model, groups, *, reference_model=None, entropy=True, **how):
     for mine, theirs in ((got, wanted), (got_entropy, wanted_entropy)):
         assert_close(torch.cat([r for g in mine for r in g]), torch.cat([r for g in theirs for r in g]))
     # Nothing stands on padding.
-    assert torch.equal(scores.logprobs_BKR != 0, scores.logprobs_BKR.masked_fill(~collate(groups).mask_BKR, 0) != 0)
+    assert torch.equal(
+        scores.logprobs_BKR != 0, scores.logprobs_BKR.masked_fill(~collate(groups).mask_BKR, 0) != 0
+    )
     got_gradient = gradient(model, weighted(got) + weighted(got_entropy) * entropy)
     assert got_gradient.keys() == wanted_gradient.keys()
     flat = [torch.cat([g.flatten() for g in grads.values()]) for grads in (got_gradient, wanted_gradient)]
@@ -221,7 +226,9 @@ def test_responses_of_a_group_do_not_see_each_other():
     others = make_groups([(3, 6, 5)], seed=9)[0].samples
     changed = attrs.evolve(group, samples=(group.samples[0], *others[1:]))
     with torch.no_grad():
-        before, after = (score(model, collate([g]), shared_prefix=True).logprobs_BKR for g in (group, changed))
+        before, after = (
+            score(model, collate([g]), shared_prefix=True).logprobs_BKR for g in (group, changed)
+        )
     assert torch.equal(before[0, 0, :5], after[0, 0, :5])
     assert not torch.equal(before[0, 1, :1], after[0, 1, :1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,10 +24,13 @@ from pettingllms.rollout.collect import Rollouts  # noqa: E402
 from pettingllms.rollout.samplers import greedy, sample_trees  # noqa: E402
 from pettingllms.rollout.types import SamplingParams, Seat  # noqa: E402
 from pettingllms.testing.toy import ClueEnvironment, ClueOptions, ClueReward, ClueRewardOptions, ClueSuite  # noqa: E402
+from pettingllms.training.loop import collect  # noqa: E402
 
 torch.set_num_threads(1)
 
-SHAPE = TinyConfig(hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=48)
+SHAPE = TinyConfig(
+    hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=48
+)
 TEXTS = ["Turn 1, 2 to go. Digit: 5", "Heard: 3. Answer it plus 1:", "You are the caller.", "0123456789"]
 
 
@@ -55,13 +59,16 @@ def ask(engine, *requests):
     """Every request is (prompt, n, seed) or (prompt, n, seed, params)."""
 
     async def all_at_once():
-        return await asyncio.gather(
+        answers = asyncio.gather(
             *(
-                engine.generator.sample("shared", prompt, n, (params or [SamplingParams(max_new_tokens=6)])[0], seed)
+                engine.generator.sample(
+                    "shared", prompt, n, (params or [SamplingParams(max_new_tokens=6)])[0], seed
+                )
                 for prompt, n, seed, *params in requests
             ),
             return_exceptions=True,
         )
+        return await asyncio.wait_for(answers, 20)
 
     return asyncio.run(all_at_once())
 
@@ -73,7 +80,13 @@ def same(answer, other):
 
 
 def test_an_answer_does_not_depend_on_who_else_asks(engine):
-    requests = [((10, 11, 12), 3, 1), ((10, 11, 12), 3, 2), ((20, 21), 3, 3), ((20, 21), 2, 4), ((30,) * 9, 3, 5)]
+    requests = [
+        ((10, 11, 12), 3, 1),
+        ((10, 11, 12), 3, 2),
+        ((20, 21), 3, 3),
+        ((20, 21), 2, 4),
+        ((30,) * 9, 3, 5),
+    ]
     together = ask(engine, *requests)
     assert [len(answer) for answer in together] == [3, 3, 3, 2, 3]
     for request, answer in zip(requests, together, strict=True):
@@ -123,11 +136,12 @@ def test_a_stop_text_ends_a_response_and_stays_in_it(engine):
 
 
 def test_a_request_that_fails_is_a_fault_of_that_batch_alone(engine):
-    bad = ((10**6,), 2, 0, SamplingParams(max_new_tokens=3))
-    fault, answer = ask(engine, bad, ((1, 2), 2, 0))
-    assert isinstance(fault, GenerationFault)
-    assert "IndexError" in str(fault)
-    assert "\n" not in str(fault)
+    bad, beside = (((token,), 2, 0, SamplingParams(max_new_tokens=3)) for token in (10**6, 5))
+    *faults, answer = ask(engine, bad, beside, ((1, 2), 2, 0))
+    for fault in faults:
+        assert isinstance(fault, GenerationFault)
+        assert "IndexError" in str(fault)
+        assert "\n" not in str(fault)
     assert len(answer) == 2
 
     async def unknown():
@@ -139,7 +153,9 @@ def test_a_request_that_fails_is_a_fault_of_that_batch_alone(engine):
 
 def test_a_cancelled_rollout_does_not_block_the_next(engine):
     async def cancelled():
-        waiting = asyncio.create_task(engine.generator.sample("shared", (1, 2), 1, SamplingParams(max_new_tokens=2), 0))
+        waiting = asyncio.create_task(
+            engine.generator.sample("shared", (1, 2), 1, SamplingParams(max_new_tokens=2), 0)
+        )
         await asyncio.sleep(0)
         waiting.cancel()
 
@@ -160,17 +176,18 @@ def test_a_generator_that_was_stopped_refuses(source):
     assert "asked to stop" in str(fault)
 
 
-def play(engine, policies, tasks=4, seed=0, **params):
-    options = ClueOptions()
+def rollouts_of(engine, policies, **params):
     params = SamplingParams(max_new_tokens=3, **params)
     seats = {
         role: Seat(role, f"You are the {role}.", policy, engine.codec(policy), params, 256)
         for role, policy in policies.items()
     }
-    rollouts = Rollouts(
-        ClueEnvironment(options), seats, engine.generator, ClueReward(ClueRewardOptions()), 0.7, "convex", 5.0
-    )
-    suite = ClueSuite(options)
+    reward = ClueReward(ClueRewardOptions())
+    return Rollouts(ClueEnvironment(ClueOptions()), seats, engine.generator, reward, 0.7, "convex", 5.0)
+
+
+def play(engine, policies, tasks=4, seed=0, **params):
+    rollouts, suite = rollouts_of(engine, policies, **params), ClueSuite(ClueOptions())
     drawn = [suite.task("train", i) for i in range(tasks)]
     return asyncio.run(sample_trees(rollouts, drawn, seed, branches=4, commit=greedy))
 
@@ -183,7 +200,9 @@ def test_d7_a_whole_rollout_is_scored_as_it_was_sampled(engine, params):
     learner = engine._learners["shared"]
     batch = collate(estimate.groups)
     with torch.no_grad():
-        drift = (score(learner.model, batch, shared_prefix=True).logprobs_BKR - batch.logprobs_BKR).abs().max()
+        drift = (
+            (score(learner.model, batch, shared_prefix=True).logprobs_BKR - batch.logprobs_BKR).abs().max()
+        )
     assert drift < 1e-5
     assert play(engine, {"caller": "shared", "answerer": "shared"}, **params) == episodes
 
@@ -214,14 +233,36 @@ def test_every_policy_trains_on_the_roles_that_it_played(source, tmp_path):
         make(source, ("caller", "judge")).load(tmp_path)
 
 
+@pytest.mark.parametrize(("algorithm", "width"), [("at_grpo", 3), ("grpo", 1)])
+def test_d11_the_algorithm_that_is_named_is_the_one_that_runs(engine, algorithm, width):
+    rollouts = rollouts_of(engine, {"caller": "shared", "answerer": "shared"})
+    config = Config(training=TrainingConfig(algorithm=algorithm, num_branches=3, drop_zero_variance=False))
+    tasks = [ClueSuite(ClueOptions()).task("train", i) for i in range(2)]
+    episodes, estimate = collect(SimpleNamespace(training=rollouts, config=config), tasks, 0)
+    assert {len(group.branches) for episode in episodes for group in episode.groups} == {width}
+    if algorithm == "at_grpo":
+        assert [e.task.id for e in episodes] == [task.id for task in tasks]
+        assert estimate.total == len(estimate.groups) == 2 * 2 * 4
+    else:
+        assert [e.task.id for e in episodes] == [task.id for task in tasks for _ in range(3)]
+        assert estimate.total == 2  # trajectory groups, one a task
+
+
 def weights(engine, policy):
     return torch.cat([p.detach().flatten().clone() for p in engine._learners[policy].model.parameters()])
 
 
 def test_a_reference_is_held_only_when_it_is_used(source):
-    group = at_grpo(play(make(source), {"caller": "shared", "answerer": "shared"}, tasks=1), "std", drop_zero_variance=False)
+    episodes = play(make(source), {"caller": "shared", "answerer": "shared"}, tasks=1)
+    group = at_grpo(
+        episodes,
+        "std",
+        drop_zero_variance=False,
+    )
     with_kl = make(source, kl_coefficient=0.1)
-    assert with_kl.update({"shared": group.groups}, 0, 0)["shared"]["reference_kl"] == pytest.approx(0.0, abs=1e-8)
+    assert with_kl.update({"shared": group.groups}, 0, 0)["shared"]["reference_kl"] == pytest.approx(
+        0.0, abs=1e-8
+    )
     assert with_kl.update({"shared": group.groups}, 1, 0)["shared"]["reference_kl"] > 1e-6
     assert "reference_kl" not in make(source).update({"shared": group.groups}, 0, 0)["shared"]
     assert make(source, train=False, kl_coefficient=0.1)._learners["shared"]._reference is None
@@ -236,7 +277,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(source, tmp_path):
         make(tmp_path)
     assert "\n" not in str(failure.value)
     for device in ("abacus", *([] if torch.cuda.is_available() else ["cuda"])):
-        with pytest.raises(ConfigError, match=f"engine.device = '{device}'"):
+        with pytest.raises(ConfigError, match=f"engine\\.device = '{device}'"):
             pick_device(device)
 
 

@@ -7,9 +7,8 @@ import math
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
-import transformers  # noqa: E402
 from pettingllms.algorithm.batching import collate  # noqa: E402
 from pettingllms.algorithm.estimators import PromptGroup, TrainSample  # noqa: E402
 from pettingllms.policy import generation  # noqa: E402
@@ -67,11 +66,16 @@ def plain(model, prompt, response):
 
 
 @pytest.mark.parametrize(
-    ("temperature", "top_p", "top_k"), [(1.0, 1.0, 0), (0.7, 1.0, 0), (1.5, 0.8, 0), (1.0, 1.0, 5), (1.2, 0.9, 6)]
+    ("temperature", "top_p", "top_k"),
+    [(1.0, 1.0, 0), (0.7, 1.0, 0), (1.5, 0.8, 0), (1.0, 1.0, 5), (1.2, 0.9, 6)],
 )
 @pytest.mark.parametrize("window", [None, 4])
 def test_d7_the_learner_scores_what_the_generator_recorded(temperature, top_p, top_k, window):
-    more = {} if window is None else {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1}
+    more = (
+        {}
+        if window is None
+        else {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1}
+    )
     model = make(**more)
     answers = run(model, PROMPTS, 3, temperature=temperature, top_p=top_p, top_k=top_k)
     groups = [
@@ -95,7 +99,9 @@ def test_filters_by_hand():
     logits = torch.log(torch.tensor([[0.05, 0.5, 0.3, 0.15]]))
 
     def kept(**params):
-        token, logprob, sets = choose(logits, SamplingParams(**params), torch.tensor([0.0], dtype=torch.float64))
+        token, logprob, sets = choose(
+            logits, SamplingParams(**params), torch.tensor([0.0], dtype=torch.float64)
+        )
         return sets[0], token.item(), math.exp(logprob.item())
 
     # The likeliest tokens whose share before them is under top_p; the first of them is drawn at 0.
@@ -160,7 +166,9 @@ def test_greedy_takes_the_likeliest_token_at_every_step(model):
     for prompt, (sample,) in zip(PROMPTS, run(model, PROMPTS, 1, temperature=0.0), strict=True):
         logits = plain(model, prompt, sample.token_ids)
         assert sample.token_ids == tuple(logits.argmax(-1).tolist())
-        assert sample.logprobs == pytest.approx(torch.log_softmax(logits, -1).max(-1).values.tolist(), abs=1e-5)
+        assert sample.logprobs == pytest.approx(
+            torch.log_softmax(logits, -1).max(-1).values.tolist(), abs=1e-5
+        )
         assert sample.kept is None
 
 
@@ -188,7 +196,9 @@ def test_stop_conditions_see_the_response_so_far(model):
     free = run(model, PROMPTS, 3, temperature=1.5)
     stopped = 0
     for sample, whole in zip((s for r in got for s in r), (s for r in free for s in r), strict=True):
-        cut = next((n for n in range(1, len(whole.token_ids)) if ends(whole.token_ids[:n])), len(whole.token_ids))
+        cut = next(
+            (n for n in range(1, len(whole.token_ids)) if ends(whole.token_ids[:n])), len(whole.token_ids)
+        )
         assert sample.token_ids == whole.token_ids[:cut]
         stopped += cut < len(whole.token_ids)
         assert cut == len(whole.token_ids) or sample.finish_reason == "stop"
@@ -228,7 +238,10 @@ def test_letting_finished_prompts_go_changes_nothing(model, monkeypatch):
     monkeypatch.setattr(PromptCache, "select", counting)
     assert run(model, prompts, 2, max_new_tokens=30, temperature=1.5) == wanted
     assert calls  # a prompt on its own is never let go early
-    alone = [run(model, [p], 2, [[(100 + b, 0), (100 + b, 1)]], max_new_tokens=30, temperature=1.5) for b, p in enumerate(prompts)]
+    alone = [
+        run(model, [p], 2, [[(100 + b, 0), (100 + b, 1)]], max_new_tokens=30, temperature=1.5)
+        for b, p in enumerate(prompts)
+    ]
     for row, (single,) in zip(wanted, alone, strict=True):
         for one, other in zip(row, single, strict=True):
             same(one, other)

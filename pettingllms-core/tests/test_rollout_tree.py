@@ -11,11 +11,19 @@ import random
 
 import attrs
 import pytest
+
 from pettingllms.algorithm.estimators import at_grpo, group_advantages
 from pettingllms.env.types import Observation, Outcome, Task, Transition
 from pettingllms.errors import GenerationFault
 from pettingllms.rollout.collect import Rollouts
-from pettingllms.rollout.samplers import commit_rule, greedy, play_once, sample_independent, sample_trees, sampled
+from pettingllms.rollout.samplers import (
+    commit_rule,
+    greedy,
+    play_once,
+    sample_independent,
+    sample_trees,
+    sampled,
+)
 from pettingllms.rollout.types import Sample, SamplingParams, Seat, derive_seed
 from pettingllms.team.reward import Reward
 
@@ -86,7 +94,8 @@ class Scripted:
         self.requests.append((policy, prompt, n, params, seed))
         await asyncio.sleep(0)
         return [
-            Sample(tuple(text.encode()), (-1.0,) * len(text), "stop", 0) for text in self.rule(prompt, n, seed)
+            Sample(tuple(text.encode()), (-1.0,) * len(text), "stop", 0)
+            for text in self.rule(prompt, n, seed)
         ]
 
 
@@ -98,7 +107,9 @@ def numbers(prompt, n, seed):
 def rollouts(rule=numbers, env=None, reward=worth_its_number, max_length=4096, timeout=5.0):
     env = env or SayingGame()
     seats = {
-        role: Seat(role, f"You are {role}.", f"policy-{role}", Bytes(), SamplingParams(max_new_tokens=9), max_length)
+        role: Seat(
+            role, f"You are {role}.", f"policy-{role}", Bytes(), SamplingParams(max_new_tokens=9), max_length
+        )
         for role in ("a", "b")
     }
     return Rollouts(env, seats, Scripted(rule), reward, alpha=0.7, form="convex", timeout=timeout)
@@ -180,7 +191,11 @@ def test_d4_the_second_role_sees_what_the_first_just_did():
     setup = rollouts(env=SayingGame(max_turns=1))
     first, second = trees(setup)[0].groups
     assert first.branches[first.committed].response in bytes(second.prompt_ids).decode()
-    assert all(b.response not in bytes(second.prompt_ids).decode() for b in first.branches if b.score < max(first.scores))
+    assert all(
+        b.response not in bytes(second.prompt_ids).decode()
+        for b in first.branches
+        if b.score < max(first.scores)
+    )
     assert bytes(second.prompt_ids).decode().startswith("system: You are b.\nuser: ")
 
 
@@ -282,12 +297,17 @@ def test_an_episode_whose_branches_all_fail_ends_with_the_fault():
 
 
 def test_a_prompt_that_leaves_no_room_is_a_fault_and_the_room_bounds_the_response():
-    first = len(Bytes().encode(SayingGame().observe(Said("task0"), "a").messages)) + len("system: You are a.\n")
+    first = len(Bytes().encode(SayingGame().observe(Said("task0"), "a").messages)) + len(
+        "system: You are a.\n"
+    )
     setup = rollouts(max_length=first + 4)
     episode = trees(setup)[0]
     assert setup.generator.requests[0][3].max_new_tokens == 4
     assert len(episode.groups) == 1
-    assert episode.fault == f"generation: the prompt of 'b' has {first + 8} tokens, model.max_length is {first + 4}"
+    assert (
+        episode.fault
+        == f"generation: the prompt of 'b' has {first + 8} tokens, model.max_length is {first + 4}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from pettingllms.env.types import Message
 from pettingllms.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from pettingllms.config.schema import TinyConfig, TrainingConfig  # noqa: E402
+from pettingllms.config.schema import TinyConfig  # noqa: E402
 from pettingllms.policy.chat import TokenizerCodec  # noqa: E402
 from pettingllms.policy.generation import generate  # noqa: E402
-from pettingllms.policy.learner import Learner  # noqa: E402
-from pettingllms.policy.loading import LoadedModel, prepare  # noqa: E402
+from pettingllms.policy.imitation import Demonstrated, imitate  # noqa: E402
+from pettingllms.policy.loading import prepare  # noqa: E402
 from pettingllms.policy.scoring import verify  # noqa: E402
 from pettingllms.policy.tiny import make_tiny_model, train_tokenizer  # noqa: E402
 from pettingllms.rollout.types import SamplingParams  # noqa: E402
 from pettingllms.testing.toy import ClueEnvironment, ClueOptions, ClueSuite  # noqa: E402
-from pettingllms.training.warm_start import clone, demonstrate, texts_of  # noqa: E402
+from pettingllms.training.warm_start import batches_of, demonstrate, texts_of  # noqa: E402
 
 torch.set_num_threads(1)
 
 OPTIONS = ClueOptions()
 PROMPTS = {"caller": "Say the digit.", "answerer": ""}
-SHAPE = TinyConfig(hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=64)
+SHAPE = TinyConfig(
+    hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=64
+)
 
 
 def show(num_tasks=12, noise=0.3, seed=0, environment=None):
@@ -66,7 +70,7 @@ def test_noise_leads_off_the_experts_path_but_is_not_demonstrated():
     found = show(num_tasks=20, noise=1.0)
     assert len(found) > 20 * 2 * 2  # random answers repeat digits
     off = 0
-    for first, second in zip(found, found[1:], strict=False):
+    for first, second in itertools.pairwise(found):
         if second.role == "answerer":
             heard = second.messages[-1].content.split("Heard: ")[1][0]
             off += heard != first.response
@@ -84,7 +88,7 @@ def test_an_environment_without_an_expert_is_refused_in_one_line():
     class Mute(ClueEnvironment):
         expert = None
 
-    with pytest.raises(ConfigError, match="no expert to clone; set warm_start.steps = 0") as failure:
+    with pytest.raises(ConfigError, match="no expert to clone") as failure:
         show(environment=Mute(OPTIONS))
     assert "\n" not in str(failure.value)
 
@@ -102,7 +106,9 @@ def test_boards_are_one_token_a_cell_and_markers_one_token_each(tokenizer):
     board = "#@$.#\n#_*+#"
     assert [tokenizer.decode([i]) for i in tokenizer.encode(board, add_special_tokens=False)] == list(board)
     row = "5 3 . | 1 2 4"
-    assert [tokenizer.decode([i]).strip() for i in tokenizer.encode(row, add_special_tokens=False)] == row.split(" ")
+    assert [
+        tokenizer.decode([i]).strip() for i in tokenizer.encode(row, add_special_tokens=False)
+    ] == row.split(" ")
     assert len(tokenizer.encode("9876543210", add_special_tokens=False)) == 10
     codec = TokenizerCodec(tokenizer, enable_thinking=False)
     ids = codec.encode((Message("system", ""), Message("user", "#")))
@@ -110,12 +116,16 @@ def test_boards_are_one_token_a_cell_and_markers_one_token_each(tokenizer):
     assert codec.response_ids("5") == (*tokenizer.encode("5"), tokenizer.eos_token_id)
 
 
-def make_learner(tokenizer, seed=0):
+def make_model(tokenizer, seed=0):
     model = make_tiny_model(SHAPE, tokenizer, seed, max_length=128)
     prepare(model, gradient_checkpointing=False)
     verify(model)
-    codec = TokenizerCodec(tokenizer, enable_thinking=False)
-    return Learner(LoadedModel(model, tokenizer, codec, frozenset({tokenizer.eos_token_id})), TrainingConfig())
+    return model
+
+
+def fit(model, batches, **settings):
+    defaults = {"learning_rate": 1e-2, "betas": (0.9, 0.999), "prompt_weight": 0.0, "microbatch_tokens": 4096}
+    return imitate(model, batches, **(defaults | settings))
 
 
 def test_the_tiny_model_is_the_same_for_one_seed_and_leaves_torchs_own_alone(tokenizer):
@@ -128,28 +138,66 @@ def test_the_tiny_model_is_the_same_for_one_seed_and_leaves_torchs_own_alone(tok
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_clone_learns_to_end_and_repeats_bit_for_bit(tokenizer):
+def test_every_pass_has_all_demonstrations_in_a_new_order(tokenizer):
+    codec = TokenizerCodec(tokenizer, enable_thinking=False)
+    demonstrations = show(num_tasks=3, noise=0.0)
+    batches = batches_of(demonstrations, codec, steps=6, batch_size=4, seed=0)
+    assert [len(batch) for batch in batches] == [4] * 6
+    flat = [item for batch in batches for item in batch]
+    assert (
+        set(flat[:12])
+        == set(flat[12:])
+        == {Demonstrated(codec.encode(d.messages), codec.response_ids(d.response)) for d in demonstrations}
+    )
+    assert flat[:12] != flat[12:]
+    assert batches == batches_of(demonstrations, codec, steps=6, batch_size=4, seed=0)
+    assert batches != batches_of(demonstrations, codec, steps=6, batch_size=4, seed=1)
+
+
+def test_the_loss_is_the_models_own_on_the_responses_whatever_the_micro_batches(tokenizer):
+    batch = [
+        Demonstrated((10, 11, 12), (20, 1)),
+        Demonstrated((13,), (21, 22, 1)),
+        Demonstrated((10, 14), (1,)),
+    ]
+    model = make_model(tokenizer)
+    expected = 0.0
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        for item in batch:
+            row = torch.tensor([[*item.prompt_ids, *item.response_ids]])
+            table = torch.log_softmax(model(input_ids=row).logits[0, len(item.prompt_ids) - 1 : -1], -1)
+            expected -= table[range(len(item.response_ids)), item.response_ids].sum().item() / 6
+    ends = []
+    for tokens in (1, 10, 4096):
+        model = make_model(tokenizer)
+        assert fit(model, [batch], microbatch_tokens=tokens) == [pytest.approx(expected, rel=1e-5)]
+        assert model.config._attn_implementation == "pettingllms_shared_prefix"
+        ends.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert all((end - ends[0]).norm() <= 1e-5 * ends[0].norm() for end in ends)
+    with_prompt = make_model(tokenizer)
+    assert fit(with_prompt, [batch], prompt_weight=0.5) == [pytest.approx(expected, rel=1e-5)]
+    assert (torch.cat([p.grad.flatten() for p in with_prompt.parameters()]) - ends[0]).norm() > 0.01 * ends[
+        0
+    ].norm()
+
+
+def test_a_clone_learns_to_answer_and_end_and_repeats_bit_for_bit(tokenizer):
+    codec = TokenizerCodec(tokenizer, enable_thinking=False)
     demonstrations = show(num_tasks=8, noise=0.0)
-
-    def run(seed=0):
-        learner = make_learner(tokenizer)
-        losses = clone(learner, demonstrations, steps=60, batch_size=16, learning_rate=1e-2, seed=seed)
-        return learner, losses
-
-    learner, losses = run()
+    batches = batches_of(demonstrations, codec, steps=60, batch_size=16, seed=0)
+    model, again = make_model(tokenizer), make_model(tokenizer)
+    losses = fit(model, batches)
     assert len(losses) == 60
     assert losses[-1] < 0.2 * losses[0]
-    again, losses_again = run()
-    assert losses == losses_again
-    for one, other in zip(learner.model.parameters(), again.model.parameters(), strict=True):
+    assert losses == fit(again, batches)
+    for one, other in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
-    assert run(seed=1)[1] != losses
-    prompt = learner.loaded.codec.encode(demonstrations[0].messages)
     (samples,) = generate(
-        learner.model, [prompt], 8, SamplingParams(max_new_tokens=4), [[(0, k) for k in range(8)]],
-        end_ids=learner.loaded.end_ids, ends=None, version=0,
+        model, [codec.encode(demonstrations[0].messages)], 8, SamplingParams(max_new_tokens=4),
+        [[(0, k) for k in range(8)]], end_ids=frozenset({tokenizer.eos_token_id}), ends=None, version=0,
     )  # fmt: skip
-    texts = [learner.loaded.codec.decode(s.token_ids) for s in samples]
+    texts = [codec.decode(sample.token_ids) for sample in samples]
     assert sum(len(text) == 1 and text.isdigit() for text in texts) >= 6
 
 

@@ -66,7 +66,8 @@ def config_from_flags(
 ) -> Config:
     """Return the configuration that the options of `config_options` ask for.
 
-    `env.name` is the full name of an environment that is installed.
+    `env.name` is the full name of an environment that is installed. ``--env`` without a preset or a file
+    starts from the environment's own preset, if it has one.
 
     Raises:
         ConfigError: A setting is wrong, or nothing names an environment.
@@ -76,6 +77,8 @@ def config_from_flags(
     from pettingllms.config.load import load_config
 
     registry = current_registry()
+    if env is not None and preset is None and config is None:
+        preset = registry.environment(env).preset or None
     chosen = registry.preset(preset) if preset is not None else None
     loaded = load_config(
         preset_text=chosen.text if chosen is not None else None,

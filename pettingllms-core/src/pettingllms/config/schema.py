@@ -175,6 +175,12 @@ class WarmStartConfig:
     steps: int | None = _field(None, "optimiser steps; unset: 250 for 'tiny', 0 otherwise", at_least(0))
     num_tasks: int = _field(512, "tasks that the expert demonstrates", at_least(1))
     batch_size: int = _field(64, "demonstrated turns an optimiser step", at_least(1))
+    noise: float = _field(
+        0.3,
+        "share of turns where play follows a random response; the demonstration stays the expert's",
+        at_least(0.0),
+        at_most(1.0),
+    )
     prompt_weight: float = _field(
         0.0, "weight of predicting the prompts too, of use to a model that starts from nothing", at_least(0.0)
     )

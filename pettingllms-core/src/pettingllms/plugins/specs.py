@@ -44,6 +44,7 @@ class EnvironmentSpec:
         options: The attrs class of its options (extends `EnvironmentOptions`).
         roles: Default `RoleSpec` name of every seat the environment may name.
         reward: Default `RewardSpec` name.
+        preset: Preset of the same plugin that ``--env`` alone starts from; empty for none.
         summary: One line for listings.
     """
 
@@ -56,6 +57,7 @@ class EnvironmentSpec:
     )
     roles: Mapping[str, str]
     reward: str
+    preset: str = ""
     summary: str = ""
 
 

@@ -80,7 +80,9 @@ def _load_tokenizer(source: str | Path) -> Any:
 
 def _load_weights(source: str | Path, settings: ModelConfig, device: torch.device) -> Any:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # the run has a display of its own
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(
         settings.dtype, torch.bfloat16 if device.type == "cuda" else torch.float32
     )

@@ -10,7 +10,7 @@ from pettingllms.api import Fact, Observation, Outcome, Task, Transition
 from pettingllms_envs_games.sokoban.levels import parse_level
 from pettingllms_envs_games.sokoban.options import SokobanOptions
 from pettingllms_envs_games.sokoban.parsing import parse_moves
-from pettingllms_envs_games.sokoban.prompts import describe, describe_proposal, spell
+from pettingllms_envs_games.sokoban.prompts import describe, spell
 from pettingllms_envs_games.sokoban.rules import MOVES, Cell, Effect, Rows, boxes_on_goals, draw, play
 from pettingllms_envs_games.sokoban.solver import Estimate, remaining, solve
 from pettingllms_envs_games.sokoban.state import SokobanState
@@ -80,9 +80,8 @@ class SokobanEnvironment:
 
     def observe(self, state: SokobanState, role: str) -> Observation:
         """Return the current board and positions; for the executor the proposal and its result as well."""
-        text = describe(state, self.options.max_turns, self.options.moves_per_turn)
-        if role == "executor":
-            text = f"{text}\n{describe_proposal(state)}"
+        options = self.options
+        text = describe(state, options.max_turns, options.moves_per_turn, proposal=role == "executor")
         return Observation.of(text)
 
     async def step(self, state: SokobanState, role: str, response: str) -> Transition[SokobanState]:

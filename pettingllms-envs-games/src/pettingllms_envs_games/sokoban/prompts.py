@@ -43,15 +43,18 @@ def positions(state: SokobanState) -> str:
     return f"{_places('Player', (state.player,))}. Box {boxes}. Goal {goals}."
 
 
-def describe(state: SokobanState, max_turns: int, moves_per_turn: int) -> str:
-    """Return the board, the positions (row then column, from 1) and where the episode stands."""
-    lines = [
-        picture(state.rows, state.player, state.boxes),
-        f"{positions(state)} Turn {state.turn + 1} of {max_turns}, {moves_per_turn} moves.",
-    ]
+def describe(state: SokobanState, max_turns: int, moves_per_turn: int, *, proposal: bool) -> str:
+    """Return where the episode stands, the board, and the positions.
+
+    What varies in length (the last turn, the proposal) comes first, so that the board and the positions
+    always stand at the same distance from the answer.
+    """
+    lines = [f"Turn {state.turn + 1} of {max_turns}, up to {moves_per_turn} moves."]
     if state.turn:
         lines.append(_last_turn(state))
-    return "\n".join(lines)
+    if proposal:
+        lines.append(_proposal(state))
+    return "\n".join([*lines, picture(state.rows, state.player, state.boxes), positions(state)])
 
 
 def _last_turn(state: SokobanState) -> str:
@@ -66,7 +69,7 @@ def spell(moves: str) -> str:
     return " ".join(moves) or "none"
 
 
-def describe_proposal(state: SokobanState) -> str:
+def _proposal(state: SokobanState) -> str:
     """Return the waiting proposal and what it would do."""
     if state.proposal is None:
         return "Proposal: unreadable."

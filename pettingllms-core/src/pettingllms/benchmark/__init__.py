@@ -1,0 +1,1 @@
+"""What `pettingllms benchmark` measures."""
