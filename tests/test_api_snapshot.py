@@ -23,14 +23,21 @@ def signature(function: Any) -> str:
     return str(inspect.signature(function)).replace("'", "")
 
 
+def own_annotations(kind: type) -> dict[str, Any]:
+    """Return the annotations that `kind` itself has; built-in classes have none."""
+    return inspect.get_annotations(kind) if hasattr(kind, "__annotations__") else {}
+
+
 def fields(kind: type) -> Iterator[str]:
     """Yield the fields of an attrs class, in the order of its arguments."""
+    # As they were written: `attrs.Attribute.type` holds classes once somebody has resolved them.
+    written = {name: text for base in reversed(kind.__mro__) for name, text in own_annotations(base).items()}
     for field in attrs.fields(kind):
         default = ""
         if field.default is not attrs.NOTHING:
             factory = getattr(field.default, "factory", None)
             default = f" = {factory.__name__}()" if factory is not None else f" = {field.default!r}"
-        yield f"{'*, ' if field.kw_only else ''}{field.name}: {field.type}{default}"
+        yield f"{'*, ' if field.kw_only else ''}{field.name}: {written[field.name]}{default}"
 
 
 def members(kind: type) -> Iterator[str]:
@@ -38,13 +45,14 @@ def members(kind: type) -> Iterator[str]:
     if attrs.has(kind):
         yield from fields(kind)
     else:
-        annotations = inspect.get_annotations(kind)
-        yield from (f"{name}: {text}" for name, text in annotations.items() if not name.startswith("_"))
+        yield from (
+            f"{name}: {text}" for name, text in own_annotations(kind).items() if not name.startswith("_")
+        )
     for name, value in vars(kind).items():
         if name.startswith("_") and (name != "__call__" or attrs.has(kind)):
             continue
         if isinstance(value, property):
-            yield f"property {name} -> {inspect.get_annotations(value.fget)['return']}"
+            yield f"property {name} -> {inspect.signature(value.fget).return_annotation}"
         elif isinstance(value, classmethod | staticmethod):
             yield f"{type(value).__name__} {name}{signature(value.__func__)}"
         elif inspect.isfunction(value):

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(ROOT.glob("pettingllms-*/src/pettingllms*"))
 
 HEAVY = ("datasets", "numpy", "ray", "tokenizers", "torch", "transformers", "vllm", "wandb")
-TENSOR_PARTS = tuple(f"pettingllms.{part}" for part in ("algorithm", "engine", "policy", "training"))
+TENSOR_PARTS = tuple(
+    f"pettingllms.{part}" for part in ("algorithm", "benchmark", "engine", "policy", "training")
+)
 LIGHT_IN_TENSOR_PARTS = ("pettingllms.algorithm.estimators",)
 
 PROBE = """

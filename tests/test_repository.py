@@ -18,7 +18,7 @@ PACKAGES = sorted(file.parent for file in ROOT.glob("pettingllms-*/pyproject.tom
 PLUGINS = [package for package in PACKAGES if package.name.startswith("pettingllms-envs-")]
 
 MACHINE = re.compile(r"(?<![\w.*-])/(?:farm|home|mnt|opt|root|tmp|Users|work)/[\w.-]")
-REGISTRY = re.compile(r"pypi\.|pythonhosted\.|download\.pytorch\..|--(extra-)?index-u|--find-l[i]nks")
+REGISTRY = re.compile(r"pypi\.|pythonhosted\.|download\.pytorch\.|--(extra-)?index-u|--find-l[i]nks")
 
 
 def read(name: str) -> str:
@@ -120,12 +120,12 @@ def test_a_plugin_is_known_to_every_tool(plugin: Path) -> None:
 
 def test_the_oldest_versions_tested_are_the_oldest_allowed() -> None:
     declared = [Requirement(text) for package in PACKAGES for text in project(package)["dependencies"]]
-    oldest = {
-        requirement.name: Version(bound.version)
-        for requirement in declared
-        for bound in requirement.specifier
-        if bound.operator == ">=" and requirement.name != "pettingllms-core"
-    }
+    oldest: dict[str, Version] = {}
+    for requirement in declared:
+        for bound in requirement.specifier:
+            if bound.operator == ">=" and requirement.name != "pettingllms-core":
+                version = Version(bound.version)
+                oldest[requirement.name] = max(version, oldest.get(requirement.name, version))
     lines = [line for line in read("constraints-min.txt").splitlines() if not line.startswith("#")]
     tested = {name: Version(version) for name, _, version in (line.partition("==") for line in lines)}
     assert tested == oldest

@@ -151,7 +151,9 @@ def test_a_request_that_fails_is_a_fault_of_that_batch_alone(engine):
         asyncio.run(unknown())
 
 
-def test_a_cancelled_rollout_does_not_block_the_next(engine):
+def test_a_cancelled_rollout_does_not_block_the_next(source):
+    engine = make(source, train=False)
+
     async def cancelled():
         waiting = asyncio.create_task(
             engine.generator.sample("shared", (1, 2), 1, SamplingParams(max_new_tokens=2), 0)
@@ -231,6 +233,11 @@ def test_every_policy_trains_on_the_roles_that_it_played(source, tmp_path):
         assert torch.equal(weights(engine, name), weights(restored, name))
     with pytest.raises(CheckpointError, match="holds no policy 'judge'"):
         make(source, ("caller", "judge")).load(tmp_path)
+    weights_file = tmp_path / "caller" / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"caller.* is damaged") as failure:
+        restored.load(tmp_path)
+    assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize(("algorithm", "width"), [("at_grpo", 3), ("grpo", 1)])
@@ -273,7 +280,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(source, tmp_path):
         make(tmp_path)
     assert "\n" not in str(failure.value)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ConfigError, match="the tokenizer of .* cannot be loaded") as failure:
+    with pytest.raises(ConfigError, match=r"the tokenizer of .* cannot be loaded") as failure:
         make(tmp_path)
     assert "\n" not in str(failure.value)
     for device in ("abacus", *([] if torch.cuda.is_available() else ["cuda"])):
@@ -297,7 +304,8 @@ def test_chat_without_a_system_turn_gets_the_system_prompt_all_the_same(engine):
     own = tokenizer.chat_template
     try:
         tokenizer.chat_template = (
-            "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+            "{% for m in messages %}{% if m['role'] == 'system' %}"
+            "{{ raise_exception('no system') }}{% endif %}"
             "<|user|>{{ m['content'] }}{% endfor %}<|assistant|>"
         )
         merged = tokenizer.decode(TokenizerCodec(tokenizer, enable_thinking=False).encode(messages))

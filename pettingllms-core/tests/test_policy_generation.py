@@ -143,7 +143,7 @@ def test_no_random_number_draws_a_token_that_a_filter_removed(model, monkeypatch
             return 1.0 - 2**-53
 
     monkeypatch.setattr(generation, "_Uniforms", Edge)
-    for sample in run(model, PROMPTS, 1, top_k=3)[0]:
+    for (sample,) in run(model, PROMPTS, 1, top_k=3):
         assert all(token in kept for token, kept in zip(sample.token_ids, sample.kept, strict=True))
         assert all(math.isfinite(logprob) for logprob in sample.logprobs)
 

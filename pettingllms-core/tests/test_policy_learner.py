@@ -79,6 +79,11 @@ def weights_of(learner):
     return {name: value.clone() for name, value in learner.model.state_dict().items()}
 
 
+def part_groups(learner):
+    """The parameter groups of every part of the optimiser."""
+    return [group for part in learner.optimizer.state_dict()["parts"] for group in part["param_groups"]]
+
+
 def same_weights(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
@@ -208,6 +213,20 @@ def test_truncated_responses_can_be_masked(make):
     assert not torch.allclose(next(unmasked.model.parameters()), next(without.model.parameters()), atol=1e-3)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_learning_rate_of_the_iteration_reaches_every_weight(make, optimizer):
+    learner = make(optimizer=optimizer, learning_rate=1.0, warmup_iterations=4)
+    assert learner.update(GROUPS[:1], 1, 0)["learning_rate"] == 0.5
+    assert {group["lr"] for group in part_groups(learner)} == {0.5}
+    still = make(optimizer=optimizer, learning_rate=0.0)
+    before = weights_of(still)
+    still.update(GROUPS, 0, 0)
+    assert same_weights(before, weights_of(still))
+    moved = make(optimizer=optimizer)
+    moved.update(GROUPS, 0, 0)
+    assert not any(torch.equal(before[name], value) for name, value in weights_of(moved).items())
+
+
 def test_learning_rates(make):
     def rates(**settings):
         learner = make(learning_rate=1.0, **settings)
@@ -221,17 +240,19 @@ def test_learning_rates(make):
     assert rates(num_iterations=6, warmup_iterations=2, lr_schedule="cosine") == pytest.approx(
         [0.5, 1.0, 1.0, 0.5 + half, 0.5, 0.5 - half, 0.0]
     )
-    learner = make(learning_rate=1.0, warmup_iterations=4)
-    assert learner.update(GROUPS[:1], 1, 0)["learning_rate"] == 0.5
-    assert {part["lr"] for part in learner.optimizer.param_groups} == {0.5}
 
 
-def test_weight_decay_spares_norms(make):
-    learner = make(weight_decay=0.1)
-    decayed, plain = learner.optimizer.param_groups
-    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
-    assert {p.ndim for p in plain["params"]} == {1}
-    assert {p.ndim for p in decayed["params"]} == {2}
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_weight_decay_spares_norms(make, optimizer):
+    # Without a gradient, decay is all that moves a weight: by the factor 1 - lr * decay.
+    learner = make(optimizer=optimizer, weight_decay=0.5, learning_rate=0.1)
+    before = weights_of(learner)
+    for parameter in learner.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    learner.optimizer.step()
+    for name, value in weights_of(learner).items():
+        factor = 1.0 if value.ndim == 1 else 0.95
+        assert torch.allclose(value, factor * before[name], rtol=1e-5, atol=0), name
 
 
 def test_a_gradient_that_is_not_finite_skips_the_step_and_says_so(make):
@@ -244,7 +265,7 @@ def test_a_gradient_that_is_not_finite_skips_the_step_and_says_so(make):
     assert metrics["skipped_steps"] == 1.0
     assert not math.isfinite(metrics["grad_norm"])
     assert same_weights(before, weights_of(learner))
-    assert learner.optimizer.state_dict()["state"] == {}
+    assert [part["state"] for part in learner.optimizer.state_dict()["parts"]] == [{}]
     assert learner.update(GROUPS, 0, 0)["skipped_steps"] == 0.0
     assert not same_weights(before, weights_of(learner))
 
@@ -258,12 +279,13 @@ def test_no_groups_is_no_update(make):
     assert learner.version == 0
 
 
-def test_what_was_saved_goes_on_bit_for_bit(make, tmp_path):
-    learner = make(ppo_epochs=2)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_what_was_saved_goes_on_bit_for_bit(make, tmp_path, optimizer):
+    learner = make(ppo_epochs=2, optimizer=optimizer)
     learner.update(GROUPS, 0, 0)
     learner.save(tmp_path)
     learner.update(GROUPS[:3], 1, 1)
-    restored = make(seed=5, ppo_epochs=2)
+    restored = make(seed=5, ppo_epochs=2, optimizer=optimizer)
     restored.load(tmp_path)
     assert restored.version == 1
     restored.update(GROUPS[:3], 1, 1)

@@ -42,7 +42,7 @@ def show(num_tasks=12, noise=0.3, seed=0, environment=None):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    board = "#####\n#@$.#\n#_*+#\n#####\n5 3 . | 1 2 4"
+    board = "#####\n#@$.#\n#_*+#\n#####\n5 3 . | 1 2 4, 9876543210"
     return train_tokenizer([*texts_of(show()), board] * 4, 400)
 
 
@@ -124,7 +124,13 @@ def make_model(tokenizer, seed=0):
 
 
 def fit(model, batches, **settings):
-    defaults = {"learning_rate": 1e-2, "betas": (0.9, 0.999), "prompt_weight": 0.0, "microbatch_tokens": 4096}
+    defaults = {
+        "optimizer": "adamw",
+        "learning_rate": 1e-2,
+        "betas": (0.9, 0.999),
+        "prompt_weight": 0.0,
+        "microbatch_tokens": 4096,
+    }
     return imitate(model, batches, **(defaults | settings))
 
 

@@ -16,6 +16,7 @@ from pettingllms.errors import ConfigError
 from pettingllms.plugins.registry import Registry
 from pettingllms.training.evaluation import wilson
 from pettingllms.training.session import start_run
+from pettingllms.training.team import build_problem
 
 ARMS: Mapping[str, tuple[str, ...]] = {
     "at_grpo": (),
@@ -47,12 +48,15 @@ def parse_list(text: str, kind: Callable[[str], T], option: str) -> list[T]:
     """Return the parts of a list with commas.
 
     Raises:
-        ConfigError: A part is not of its kind.
+        ConfigError: A part is not of its kind, or there is none.
     """
     try:
-        return [kind(part.strip()) for part in text.split(",") if part.strip()]
+        parts = [kind(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise ConfigError(f"{option} {text!r}: {error}") from error
+    if not parts:
+        raise ConfigError(f"{option} {text!r} names nothing")
+    return parts
 
 
 def compare(
@@ -68,11 +72,17 @@ def compare(
     """Train every arm with every seed; all arms sample as many tokens as at_grpo did with that seed.
 
     Raises:
-        ConfigError: An arm is unknown.
+        ConfigError: An arm is unknown, or its settings cannot be carried out; nothing was trained.
+        KeyboardInterrupt: A run was stopped.
     """
     for arm in arms:
         if arm not in ARMS:
             raise ConfigError(f"--arms: there is no arm {arm!r}; the arms are {', '.join(ARMS)}")
+        config = _config(registry, env, arm, 0, overrides, output, None)
+        build_problem(config, registry)  # a wrong setting of the last arm ends here, not after hours
+        if config.evaluation.final_num_tasks == 0:
+            raise ConfigError("evaluation.final_num_tasks = 0 leaves nothing to compare")
+    arms = sorted(dict.fromkeys(arms), key=lambda arm: arm != "at_grpo")  # the others need its tokens
     rows: list[LearningRow] = []
     for seed in seeds:
         budget: int | None = None
@@ -119,7 +129,11 @@ def _config(
 
 def _train(config: Config, registry: Registry, arm: str, seed: int) -> LearningRow:
     finished = start_run(config, registry)
-    metrics = [json.loads(line) for line in (finished.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    if finished.stopped_by:
+        raise KeyboardInterrupt
+    metrics = [
+        json.loads(line) for line in (finished.folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    ]
     return LearningRow(
         arm=arm,
         seed=seed,
@@ -149,8 +163,8 @@ def summary(rows: Sequence[LearningRow]) -> list[str]:
         successes, played = (sum(after[key] for _, after in ends) for key in ("successes", "tasks"))
         low, high = wilson(successes, played)
         lines.append(
-            f"| {arm} | all | {fmean(before['success_rate'] for before, _ in ends):.3f} | {successes / played:.3f} | "
-            f"{low:.3f} to {high:.3f} | | | |"
+            f"| {arm} | all | {fmean(before['success_rate'] for before, _ in ends):.3f} | "
+            f"{successes / played:.3f} | {low:.3f} to {high:.3f} | | | |"
         )
     return lines
 

@@ -88,7 +88,7 @@ def _pass(model: Any, batch: GroupBatch, *, shared: bool) -> tuple[float, Tensor
     _wait(device)
     began = time.perf_counter()
     logprobs = score(model, batch, shared_prefix=shared).logprobs_BKR
-    (logprobs * batch.advantages_BK[..., None]).mean().backward()  # type: ignore[no-untyped-call]
+    (logprobs * batch.advantages_BK[..., None]).mean().backward()
     _wait(device)
     return time.perf_counter() - began, logprobs.detach()
 

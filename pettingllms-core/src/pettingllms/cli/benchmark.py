@@ -9,7 +9,8 @@ import attrs
 import click
 
 from pettingllms.cli.assignments import parse_assignments, set_option
-from pettingllms.cli.context import current_registry
+from pettingllms.cli.context import current_registry, require_training
+from pettingllms.errors import ConfigError
 
 
 @click.group()
@@ -18,7 +19,9 @@ def benchmark() -> None:
 
 
 @benchmark.command("shared-prefix")
-@click.option("--passes", type=click.IntRange(min=1), default=15, show_default=True, help="Passes of each path.")
+@click.option(
+    "--passes", type=click.IntRange(min=1), default=15, show_default=True, help="Passes of each path."
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--device", default="auto", show_default=True, help="'auto', 'cpu' or 'cuda'.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -27,13 +30,16 @@ def shared_prefix(passes: int, threads: int, device: str, as_json: bool) -> None
 
     K responses of R tokens to a prompt of P tokens; the ideal is K(P+R)/(P+KR), the ratio of tokens.
     """
+    require_training()
     from pettingllms.benchmark.shared_prefix import measure
     from pettingllms.engine.local import set_threads
 
     set_threads(threads)
     rows = []
     if not as_json:
-        click.echo("  K    P    R     plain    shared  speedup  ideal  of ideal  log-prob. diff.  gradient diff.")
+        click.echo(
+            "  K    P    R     plain    shared  speedup  ideal  of ideal  log-prob. diff.  gradient diff."
+        )
     for row in measure(passes=passes, device=device):
         rows.append({**attrs.asdict(row), "speedup": row.speedup, "ideal": row.ideal})
         if not as_json:
@@ -61,7 +67,13 @@ def environments(names: tuple[str, ...], assignments: tuple[str, ...], as_json: 
     if not as_json:
         click.echo(f"{'environment':24}  acts/s  1000 tasks")
     for name in names or tuple(registry.environments):
-        row = measure(registry, name, options)
+        try:
+            row = measure(registry, name, options)
+        except ConfigError as error:
+            if names:
+                raise
+            click.echo(str(error), err=True)
+            continue
         rows.append(attrs.asdict(row))
         if not as_json:
             click.echo(f"{row.name:24} {row.acts_per_second:7.0f} {row.seconds_per_1000_tasks:9.2f} s")
@@ -72,16 +84,24 @@ def environments(names: tuple[str, ...], assignments: tuple[str, ...], as_json: 
 @benchmark.command("learning")
 @click.option("--env", default="sokoban", show_default=True, metavar="NAME", help="Environment.")
 @click.option("--seeds", default="0,1,2", show_default=True, metavar="LIST", help="Seeds, with commas.")
-@click.option("--arms", default="at_grpo,grpo,single", show_default=True, metavar="LIST", help="What to compare.")
+@click.option(
+    "--arms", default="at_grpo,grpo,single", show_default=True, metavar="LIST", help="What to compare."
+)
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="A setting of all arms.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("logs/benchmark"), show_default=True, metavar="FOLDER"
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("logs/benchmark"),
+    show_default=True,
+    metavar="FOLDER",
 )
 def learning(env: str, seeds: str, arms: str, overrides: tuple[str, ...], output: Path) -> None:
     """Train each arm with each seed and print held-out success, all with the tokens that at_grpo sampled.
 
-    Arms: at_grpo (the team, tree sampling), grpo (the team, independent rollouts), single (one player, at_grpo).
+    Arms: at_grpo (the team, tree sampling), grpo (the team, independent rollouts), single (one player,
+    at_grpo).
     """
+    require_training()
     from pettingllms.benchmark.learning import compare, parse_list
 
     compare(

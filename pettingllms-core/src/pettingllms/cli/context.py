@@ -17,6 +17,21 @@ def disabled_plugins() -> tuple[str, ...]:
     return tuple(options.get("disabled", ())) if options else ()
 
 
+def require_training() -> None:
+    """Say how to install what training needs, before anything is imported that would fail.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+    """
+    from importlib.util import find_spec
+
+    from pettingllms.errors import MissingExtraError
+
+    for library in ("torch", "transformers"):
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "train")
+
+
 def current_registry() -> Registry:
     """Return the registry for the running command, without the plugins that its user disabled."""
     from pettingllms.plugins.registry import get_registry

@@ -12,7 +12,7 @@ import click
 from pettingllms.cli.assignments import parse_assignments, set_option
 from pettingllms.cli.context import current_registry
 from pettingllms.cli.play import play
-from pettingllms.errors import PettingLLMsError
+from pettingllms.errors import ConfigError, PettingLLMsError
 
 if TYPE_CHECKING:
     from pettingllms.env.types import Observation
@@ -115,6 +115,9 @@ def describe_environment(spec: EnvironmentSpec, values: _Table, registry: Regist
 
     Where the tasks cannot be had (a data set that is not on this machine), ``tasks`` and ``examples`` are
     empty and ``problem`` says why.
+
+    Raises:
+        ConfigError: `values` are wrong, or a file that they name.
     """
     import attrs
 
@@ -149,6 +152,8 @@ def describe_environment(spec: EnvironmentSpec, values: _Table, registry: Regist
     try:
         record |= _tasks_and_examples(spec, options, environment)
     except PettingLLMsError as error:
+        if values and isinstance(error, ConfigError):
+            raise
         record["problem"] = str(error)
     return record
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import click
 
-from pettingllms.cli.context import current_registry
+from pettingllms.cli.context import current_registry, require_training
 from pettingllms.cli.options import config_from_flags, config_options
 from pettingllms.env.suite import SPLITS
 
 if TYPE_CHECKING:
+    from pettingllms.env.suite import Split
     from pettingllms.training.measure import Measured
 
 
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 @config_options
 @click.option("--split", type=click.Choice(SPLITS), help="Split to play.  [default: evaluation.final_split]")
 @click.option(
-    "--num-tasks", type=click.IntRange(min=1), metavar="N", help="Tasks to play.  [default: evaluation.final_num_tasks]"
+    "--num-tasks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tasks to play.  [default: evaluation.final_num_tasks]",
 )
 @click.option("--scripted", is_flag=True, help="Also let the environment's random player and expert play.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -31,26 +36,34 @@ def evaluate(
 ) -> None:
     """Measure held-out success of RUN (a run's folder or a checkpoint), or of a model as it is.
 
-    Success comes with its 95% Wilson interval. With --output FOLDER the result and all episodes are written there.
+    Success comes with its 95% Wilson interval. With --output FOLDER the result and all episodes are
+    written there.
     """
     from pettingllms.errors import ConfigError
     from pettingllms.tracking.table import table
-    from pettingllms.training.measure import config_of_run, evaluate
 
     output = flags.pop("output")
+    if output is not None:
+        _refuse_unwritable(Path(output))
     checkpoint = None
     if run is not None:
         named = [f"--{name}" for name in ("env", "preset", "config", "model") if flags[name] is not None]
         if named:
             raise ConfigError(f"a run brings its own settings; leave out {', '.join(named)} (use --set)")
+        require_training()
+        from pettingllms.training.measure import config_of_run
+
         seed = () if flags["seed"] is None else (f"env.seed={flags['seed']}",)
         config, checkpoint = config_of_run(run, (*flags["overrides"], *seed))
     else:
-        config = config_from_flags(**flags)
+        config = config_from_flags(**flags)  # a typo is answered before torch is imported
+        require_training()
+    from pettingllms.training.measure import evaluate
+
     settings = config.evaluation
     settings = attrs.evolve(
         settings,
-        final_split=split or settings.final_split,
+        final_split=cast("Split", split) if split else settings.final_split,
         final_num_tasks=num_tasks or settings.final_num_tasks or 200,
     )
     config = attrs.evolve(config, evaluation=settings)
@@ -77,6 +90,17 @@ def evaluate(
         click.echo(f"{measured.environment}, {measured.what}")
         for line in table(measured.rows, settings.final_split, measured.spread):
             click.echo(line)
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Say before the evaluation, not after it, that its result cannot be kept."""
+    from pettingllms.errors import ConfigError
+
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--output {str(folder)!r} cannot be written: {str(there)!r} is no folder")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"--output {str(folder)!r} cannot be written: no permission for {str(there)!r}")
 
 
 def _write(folder: Path, result: dict[str, Any], measured: Measured) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pettingllms.cli.context import current_registry
+from pettingllms.cli.context import current_registry, require_training
 from pettingllms.cli.options import config_from_flags, config_options
 
 INTERRUPTED = 130
@@ -29,16 +29,25 @@ def train(resume: Path | None, **flags: Any) -> None:
     `pettingllms train --env sokoban` runs anywhere.
     """
     from pettingllms.errors import ConfigError
-    from pettingllms.training.session import resume_run, start_run
 
-    named = [f"--{name}" for name, value in flags.items() if value not in (None, ())]
-    if resume is None and not named and os.environ.get("CHECKPOINT_PATH"):
-        resume = Path(os.environ["CHECKPOINT_PATH"])
+    asked = "--resume"
+    if resume is None and os.environ.get("CHECKPOINT_PATH"):
+        asked, resume = "CHECKPOINT_PATH", Path(os.environ["CHECKPOINT_PATH"])
     if resume is not None:
+        given = {"--set" if name == "overrides" else f"--{name}": value for name, value in flags.items()}
+        named = [name for name, value in given.items() if value not in (None, ())]
         if named:
-            raise ConfigError(f"--resume goes on with the run's own settings; leave out {', '.join(named)}")
+            choice = f"leave out {', '.join(named)}" + (f" or unset {asked}" if asked[0] != "-" else "")
+            raise ConfigError(f"{asked} goes on with the run's own settings; {choice}")
+        require_training()
+        from pettingllms.training.session import resume_run
+
         finished = resume_run(resume, current_registry())
     else:
-        finished = start_run(config_from_flags(**flags), current_registry())
+        config = config_from_flags(**flags)  # a typo is answered before torch is imported
+        require_training()
+        from pettingllms.training.session import start_run
+
+        finished = start_run(config, current_registry())
     if finished.stopped_by:
         raise SystemExit(INTERRUPTED)

@@ -124,7 +124,10 @@ class TrainingConfig:
     gamma: float | None = _field(
         None, "discount; the group estimators do not use it", above(0.0), at_most(1.0)
     )
-    learning_rate: float = _field(1e-6, "peak learning rate of AdamW", at_least(0.0))
+    optimizer: Literal["adamw", "muon"] = _field(
+        "adamw", "adamw, or muon: orthogonalised steps for matrices, AdamW for the rest"
+    )
+    learning_rate: float = _field(1e-6, "peak learning rate", at_least(0.0))
     lr_schedule: Literal["constant", "linear", "cosine"] = _field(
         "constant", "decay from peak to zero over num_iterations"
     )
@@ -184,6 +187,7 @@ class WarmStartConfig:
     prompt_weight: float = _field(
         0.0, "weight of predicting the prompts too, of use to a model that starts from nothing", at_least(0.0)
     )
+    optimizer: Literal["adamw", "muon"] = _field("adamw", "optimiser of the cloning")
     learning_rate: float | None = _field(None, "peak; unset: 1e-3 for 'tiny', 1e-5 otherwise", above(0.0))
 
 

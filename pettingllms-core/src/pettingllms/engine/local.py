@@ -86,7 +86,13 @@ class LocalEngine:
         for policy, learner in self._learners.items():
             if not (folder / policy / "learner.pt").is_file():
                 raise CheckpointError(f"the checkpoint {str(folder)!r} holds no policy {policy!r}")
-            learner.load(folder / policy)
+            try:
+                learner.load(folder / policy)
+            except Exception as error:  # torch and safetensors raise many kinds for a damaged file
+                text = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise CheckpointError(
+                    f"the checkpoint {str(folder / policy)!r} is damaged: {text}"
+                ) from error
 
     def close(self) -> None:
         """See `Engine.close`."""

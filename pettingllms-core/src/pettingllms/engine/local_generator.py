@@ -49,9 +49,9 @@ class _Prompt:
 class LocalGenerator:
     """See `pettingllms.rollout.types.Generator`.
 
-    A batch starts when the event loop has gone quiet, that is when all episodes wait for responses, so what shares a
-    batch does not depend on the clock and a run repeats exactly. The forward blocks the loop: with one process there
-    is nothing else to do.
+    A batch starts when the event loop has gone quiet, that is when all episodes wait for responses, so what
+    shares a batch does not depend on the clock and a run repeats exactly. The forward blocks the loop: with
+    one process there is nothing else to do.
     """
 
     def __init__(self, learners: Mapping[str, Learner]) -> None:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pettingllms.policy.optimizer import OptimizerKind, PolicyOptimizer, make_optimizer
+
 
 @attrs.frozen
 class Demonstrated:
@@ -27,26 +29,28 @@ def imitate(
     model: Any,
     batches: Sequence[Sequence[Demonstrated]],
     *,
+    optimizer: OptimizerKind,
     learning_rate: float,
     betas: tuple[float, float],
     prompt_weight: float,
     microbatch_tokens: int,
 ) -> list[float]:
-    """Take one AdamW step on every batch; return the loss on the responses, step by step (nats a token).
+    """Take one optimiser step on every batch; return the loss on the responses, step by step (nats a token).
 
     The learning rate warms up over a tenth of the steps and falls to zero along a cosine.
 
     Args:
         model: A transformers causal language model.
         batches: What each step fits.
+        optimizer: ``adamw`` or ``muon``.
         learning_rate: The peak.
         betas: AdamW's.
         prompt_weight: Weight of predicting the prompt's own tokens. A model that starts from nothing learns
             from them how the board, the positions and the results of moves belong together.
         microbatch_tokens: Most tokens, padding included, in one forward and backward.
     """
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=learning_rate, betas=betas, weight_decay=0.0
+    stepper = make_optimizer(
+        model, kind=optimizer, learning_rate=learning_rate, betas=betas, weight_decay=0.0
     )
     attention = model.config._attn_implementation
     model.set_attn_implementation("sdpa")
@@ -55,9 +59,8 @@ def imitate(
         for step, batch in enumerate(batches):
             warm = min(1.0, (step + 1) / max(1, len(batches) // 10))
             rate = learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / len(batches)))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            losses.append(_step(model, optimizer, batch, prompt_weight, microbatch_tokens))
+            stepper.set_learning_rate(rate)
+            losses.append(_step(model, stepper, batch, prompt_weight, microbatch_tokens))
     finally:
         model.set_attn_implementation(attention)
     return losses
@@ -65,13 +68,13 @@ def imitate(
 
 def _step(
     model: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizer: PolicyOptimizer,
     batch: Sequence[Demonstrated],
     prompt_weight: float,
     microbatch_tokens: int,
 ) -> float:
     tokens = sum(len(item.response_ids) for item in batch)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     total = 0.0
     ordered = sorted(batch, key=len)
     while ordered:

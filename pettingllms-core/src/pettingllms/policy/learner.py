@@ -16,11 +16,12 @@ from pettingllms.algorithm.estimators import PromptGroup
 from pettingllms.algorithm.loss import LossSettings, policy_loss, token_weights
 from pettingllms.config.schema import TrainingConfig
 from pettingllms.policy.loading import LoadedModel
+from pettingllms.policy.optimizer import make_optimizer
 from pettingllms.policy.scoring import score
 
 
 class Learner:
-    """One policy's weights and their optimiser (AdamW)."""
+    """One policy's weights and their optimiser."""
 
     def __init__(self, loaded: LoadedModel, settings: TrainingConfig, reference: Any = None) -> None:
         self.loaded = loaded
@@ -37,23 +38,18 @@ class Learner:
             entropy_coefficient=settings.entropy_coefficient,
             importance_cap=settings.importance_cap,
         )
-        self.optimizer = self._make_optimizer()
+        self.optimizer = make_optimizer(
+            self.model,
+            kind=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            betas=settings.adam_betas,
+            weight_decay=settings.weight_decay,
+        )
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
-
-    def _make_optimizer(self) -> torch.optim.AdamW:
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        # Norms and biases are not decayed.
-        decayed = [p for p in parameters if p.ndim >= 2]
-        plain = [p for p in parameters if p.ndim < 2]
-        return torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": self._settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=self._settings.learning_rate,
-            betas=self._settings.adam_betas,
-        )
 
     def learning_rate(self, iteration: int) -> float:
         """Return the learning rate of `iteration` (0-based): warm-up, then the schedule to zero."""
@@ -77,8 +73,7 @@ class Learner:
         """
         s = self._settings
         lr = self.learning_rate(iteration)
-        for part in self.optimizer.param_groups:
-            part["lr"] = lr
+        self.optimizer.set_learning_rate(lr)
         totals: dict[str, float] = {}
         steps = 0
         if groups:
@@ -108,7 +103,7 @@ class Learner:
             if not (s.mask_truncated and item.sample.finish_reason == "length")
         ]
         totals: dict[str, float] = {}
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         for micro in micro_batches(part, s.microbatch_tokens):
             batch = self._collate([part[i] for i in micro])
             weights = token_weights(batch.trained_BKR, s.loss_aggregation, sum(counted), len(counted))

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pettingllms.config.structure import to_plain
-from pettingllms.errors import PettingLLMsError
+from pettingllms.errors import ConfigError, PettingLLMsError
 from pettingllms.plugins.instantiate import (
     build_environment,
     build_reward,
@@ -143,7 +143,7 @@ def check_environment(
         registry: Where names and the default reward are looked up; None: the installed plugins.
 
     Raises:
-        ConfigError: The options are wrong.
+        ConfigError: The options are wrong, or a file that they name.
         PluginError: The environment cannot be imported or made.
         UnknownNameError: No plugin has that name.
     """
@@ -187,6 +187,8 @@ async def _check(
             env=Probe(parts.make_environment()),
             suite=parts.make_suite(max_tasks, seed),
         )
+    except ConfigError:
+        raise  # the options are wrong, or what they name: that is for whoever set them to mend
     except Exception as error:
         case = None
         results = [_result("declaration", "fail", _said(error), began)]

@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 ROOT = "pettingllms"
 
@@ -30,14 +37,19 @@ def iteration_line(iteration: int, metrics: Mapping[str, float]) -> str:
         f"reward {metrics['reward']:+.3f}",
         f"success {metrics['success_rate']:.2f}",
         f"length {metrics['episode_length']:.2f}",
-        f"loss {metrics.get('policy_loss', 0.0):+.4f}",
-        f"entropy {metrics.get('entropy', 0.0):.3f}",
+        *_learned(metrics),
         f"zero-variance {metrics['zero_variance']:.2f}",
         f"{metrics['time/tokens_per_second']:.0f} tokens/s",
     ]
     if "validation/success_rate" in metrics:
         parts.append(f"validation {metrics['validation/success_rate']:.3f}")
     return "  ".join(parts)
+
+
+def _learned(metrics: Mapping[str, float]) -> list[str]:
+    if "policy_loss" not in metrics:
+        return ["nothing to learn from"]
+    return [f"loss {metrics['policy_loss']:+.4f}", f"entropy {metrics['entropy']:.3f}"]
 
 
 class Display:
@@ -65,7 +77,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar, and keep it in the summary."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, emoji=False)
         if self._file is not None:
             self._file.write(text + "\n")
         logging.getLogger(ROOT).info(text)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def table(rows: Mapping[str, Mapping[str, Any]], split: str, spread: Mapping[str, Mapping[str, float]]) -> list[str]:
+def table(
+    rows: Mapping[str, Mapping[str, Any]], split: str, spread: Mapping[str, Mapping[str, float]]
+) -> list[str]:
     """Return the lines of a table of evaluations.
 
     Args:
@@ -24,7 +26,8 @@ def table(rows: Mapping[str, Mapping[str, Any]], split: str, spread: Mapping[str
     for name, row in rows.items():
         low, high = row["interval_95"]
         lines.append(
-            f"{name:{width}}  {row['success_rate']:7.3f}  [{low:.3f}, {high:.3f}]  {row['episode_length']:5.2f}  {row['faults']:6d}"
+            f"{name:{width}}  {row['success_rate']:7.3f}  [{low:.3f}, {high:.3f}]  "
+            f"{row['episode_length']:5.2f}  {row['faults']:6d}"
         )
     for label, values in spread.items():
         lines.append(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,20 @@ class Progress:
         sampled_tokens: Tokens sampled so far.
         best_success: Best validation success so far, None before the first.
         baseline: Final-split results measured before training, by row of the table.
+        unreported: Metrics of the last iteration when the run was stopped before its validation, which
+            is played when the run goes on.
     """
 
     iteration: int = 0
     sampled_tokens: int = 0
     best_success: float | None = None
     baseline: dict[str, Any] = attrs.field(factory=dict)
+    unreported: dict[str, float] | None = None
+
+
+def checkpoint_name(iteration: int) -> str:
+    """Return the name of the folder of the checkpoint after `iteration` iterations."""
+    return f"iteration_{iteration:06d}"
 
 
 def save_checkpoint(folder: Path, engine: Engine, progress: Progress) -> Path:
@@ -44,7 +53,7 @@ def save_checkpoint(folder: Path, engine: Engine, progress: Progress) -> Path:
     Raises:
         CheckpointError: The disk is full or the folder cannot be written.
     """
-    final = folder / f"iteration_{progress.iteration:06d}"
+    final = folder / checkpoint_name(progress.iteration)
     temporary = folder / f".{final.name}.tmp"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -52,12 +61,20 @@ def save_checkpoint(folder: Path, engine: Engine, progress: Progress) -> Path:
         engine.save(temporary)
         (temporary / STATE).write_text(json.dumps(attrs.asdict(progress), indent=2), encoding="utf-8")
         _sync(temporary)
-        if final.exists():
-            shutil.rmtree(final)
+        remove_checkpoint(final)
         os.replace(temporary, final)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise CheckpointError(f"checkpoint {str(final)!r} cannot be written: {error}") from error
     return final
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Delete a checkpoint, if it is there; one that is half deleted is never taken for whole."""
+    doomed = path.with_name(f".{path.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    if path.exists():
+        os.replace(path, doomed)
+        shutil.rmtree(doomed)
 
 
 def _sync(folder: Path) -> None:
@@ -73,6 +90,14 @@ def mark_best(folder: Path, checkpoint: Path, success: float) -> None:
     temporary = folder / f".{BEST}.tmp"
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, folder / BEST)
+
+
+def mend_best(folder: Path, checkpoint: Path, progress: Progress) -> None:
+    """Mark `checkpoint` as the best if the process was killed after saving it and before `mark_best`."""
+    path = folder / BEST
+    marked = json.loads(path.read_text(encoding="utf-8"))["success_rate"] if path.is_file() else -1.0
+    if progress.best_success is not None and progress.best_success > marked:
+        mark_best(folder, checkpoint, progress.best_success)
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -94,7 +119,15 @@ def prune(folder: Path, keep_last_n: int) -> None:
     best = best_checkpoint(folder)
     for path in checkpoints(folder)[:-keep_last_n]:
         if path != best:
-            shutil.rmtree(path)
+            remove_checkpoint(path)
+
+
+def forget_after(folder: Path, iteration: int) -> list[Path]:
+    """Delete the checkpoints of later iterations, which will be done again; return them."""
+    later = [path for path in checkpoints(folder) if path.name > checkpoint_name(iteration)]
+    for path in later:
+        remove_checkpoint(path)
+    return later
 
 
 def find_checkpoint(where: Path) -> tuple[Path, Path]:
@@ -104,13 +137,27 @@ def find_checkpoint(where: Path) -> tuple[Path, Path]:
         CheckpointError: There is no finished checkpoint.
     """
     if (where / STATE).is_file():
-        return where.parent.parent, where
+        return Path(os.path.abspath(where)).parent.parent, where
     if not where.is_dir():
         raise CheckpointError(f"{str(where)!r} is no folder; give a run's folder or one of its checkpoints")
     found = checkpoints(where / "checkpoints")
     if not found:
-        raise CheckpointError(f"{str(where)!r} holds no finished checkpoint (checkpoints/iteration_*/{STATE})")
+        raise CheckpointError(
+            f"{str(where)!r} holds no finished checkpoint (checkpoints/iteration_*/{STATE})"
+        )
     return where, found[-1]
+
+
+def policy_folders(checkpoint: Path, policies: Collection[str]) -> dict[str, Path]:
+    """Return where `checkpoint` keeps the weights of each policy.
+
+    Raises:
+        CheckpointError: It lacks one.
+    """
+    for policy in policies:
+        if not (checkpoint / policy / "config.json").is_file():
+            raise CheckpointError(f"the checkpoint {str(checkpoint)!r} holds no policy {policy!r}")
+    return {policy: checkpoint / policy for policy in policies}
 
 
 def load_progress(checkpoint: Path) -> Progress:

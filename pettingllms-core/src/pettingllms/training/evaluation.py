@@ -13,7 +13,7 @@ import attrs
 
 from pettingllms.env.base import Environment
 from pettingllms.env.suite import Split, TaskSuite
-from pettingllms.env.types import Task
+from pettingllms.env.types import Outcome, Task
 from pettingllms.errors import ConfigError
 from pettingllms.rollout.collect import Rollouts
 from pettingllms.rollout.metrics import first_fault
@@ -120,23 +120,37 @@ Player = Callable[[Any, str, random.Random], str]
 def play_scripted(
     environment: Environment[Any], tasks: Sequence[Task], player: Player, seed: int
 ) -> list[Episode]:
-    """Let `player` take every seat: how `expert` and `random` rows of a table are made."""
+    """Let `player` take every seat: how `expert` and `random` rows of a table are made.
+
+    What the environment or the player raises is a fault of the episode.
+    """
 
     async def play(task: Task) -> Episode:
         rng = random.Random(derive_seed(seed, "scripted", task.id))
         episode_seed = derive_seed(seed, task.id)
-        state = environment.start(task, derive_seed(episode_seed, "start"))
         acts: dict[str, int] = {}
-        while (role := environment.acting_role(state)) is not None:
-            acts[role] = acts.get(role, 0) + 1
-            state = (await environment.step(state, role, player(state, role, rng))).state
+        outcome: Outcome | None = None
+        fault: str | None = None
+        try:
+            state = environment.start(task, derive_seed(episode_seed, "start"))
+            while (role := environment.acting_role(state)) is not None:
+                acts[role] = acts.get(role, 0) + 1
+                if acts[role] > environment.max_turns:
+                    raise ValueError(
+                        f"{role!r} is asked to act more often than max_turns = {environment.max_turns}"
+                    )
+                state = (await environment.step(state, role, player(state, role, rng))).state
+            outcome = environment.outcome(state)
+        except Exception as error:
+            fault = f"environment: {type(error).__name__}: {error}"
         return Episode(
             task=task,
             instance=0,
             seed=episode_seed,
             groups=(),
-            outcome=environment.outcome(state),
+            outcome=outcome,
             turns=max(acts.values(), default=0),
+            fault=fault,
         )
 
     async def play_all() -> list[Episode]:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import fmean
 
 import attrs
 
@@ -26,6 +27,10 @@ def train(run: Run) -> Progress:
     """Train until `num_iterations` or the token budget is reached, or the user asks to stop."""
     settings, seed = run.config.training, run.config.env.seed
     progress = run.progress
+    if progress.unreported is not None:
+        metrics = progress.unreported
+        progress = attrs.evolve(progress, unreported=None)
+        progress = run.iteration_finished(progress, metrics, last=finished(run, progress))
     while not run.stop.requested and not finished(run, progress):
         iteration = progress.iteration
         began = time.perf_counter()
@@ -34,14 +39,18 @@ def train(run: Run) -> Progress:
         episodes, estimate = collect(run, tasks, derive_seed(seed, "rollout", iteration))
         if run.stop.requested:
             break  # a rollout that was cut short is thrown away: the iteration has not begun
-        metrics = rollout_metrics(episodes, run.problem.environment.roles)
-        refuse_total_failure(episodes, iteration)
+        metrics = rollout_metrics(episodes, run.problem.environment.roles) | estimate_metrics(estimate)
+        if settings.algorithm == "grpo":
+            metrics = of_rollouts(metrics, episodes, settings.num_branches)
         run.rollouts_finished(iteration, metrics, episodes)
+        refuse_total_failure(run, progress, episodes)
         sampled = time.perf_counter()
 
-        updates = run.engine.update(by_policy(estimate.groups), iteration, derive_seed(seed, "update", iteration))
+        updates = run.engine.update(
+            by_policy(estimate.groups), iteration, derive_seed(seed, "update", iteration)
+        )
         run.engine.sync()
-        metrics |= update_metrics(updates) | estimate_metrics(estimate)
+        metrics |= update_metrics(updates)
         updated = time.perf_counter()
 
         progress = attrs.evolve(
@@ -76,9 +85,7 @@ def collect(run: Run, tasks: Sequence, seed: int) -> tuple[list[Episode], Estima
             sample_trees(run.training, tasks, seed, branches=s.num_branches, commit=commit)
         )
         return episodes, at_grpo(episodes, s.norm, drop_zero_variance=s.drop_zero_variance)
-    rollouts = asyncio.run(
-        sample_independent(run.training, tasks, seed, rollouts_per_task=s.num_branches)
-    )
+    rollouts = asyncio.run(sample_independent(run.training, tasks, seed, rollouts_per_task=s.num_branches))
     estimate = grpo(rollouts, s.norm, drop_zero_variance=s.drop_zero_variance)
     return [episode for group in rollouts for episode in group], estimate
 
@@ -92,11 +99,16 @@ def by_policy(groups: Sequence[PromptGroup]) -> dict[str, list[PromptGroup]]:
 
 
 def update_metrics(updates: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return the learners' metrics: means over policies weighted by groups, and each policy's own."""
-    total = sum(update["groups"] for update in updates.values())
+    """Return the learners' metrics: means over policies weighted by groups, and each policy's own.
+
+    An iteration without a group to learn from has no loss, so no number is made up for it.
+    """
+    idle = not any(update["groups"] for update in updates.values())
+    weights = {policy: 1.0 if idle else update["groups"] for policy, update in updates.items()}
+    total = sum(weights.values())
     names = sorted({name for update in updates.values() for name in update} - {"groups"})
     metrics = {
-        name: sum(update.get(name, 0.0) * update["groups"] for update in updates.values()) / max(total, 1.0)
+        name: sum(update.get(name, 0.0) * weights[policy] for policy, update in updates.items()) / total
         for name in names
     }
     if len(updates) > 1:
@@ -113,16 +125,31 @@ def estimate_metrics(estimate: Estimate) -> dict[str, float]:
         "trained_groups": float(len(estimate.groups)),
         "zero_variance_groups": float(estimate.zero_variance),
         "faulty_groups": float(estimate.faulty),
+        "zero_variance": estimate.zero_variance / max(1, estimate.total - estimate.faulty),
     }
 
 
-def refuse_total_failure(episodes: Sequence[Episode], iteration: int) -> None:
-    """Stop a run in which nothing works any more.
+def of_rollouts(metrics: dict[str, float], episodes: Sequence[Episode], size: int) -> dict[str, float]:
+    """Return `metrics` with a diversity of whole rollouts: one response a prompt has none to be compared with."""
+    kept = {
+        name: value for name, value in metrics.items() if not name.endswith(("/zero_variance", "diversity"))
+    }
+    played = [tuple(group.branches[0].response for group in episode.groups) for episode in episodes]
+    groups = [played[i : i + size] for i in range(0, len(played), size)]
+    return kept | {"diversity": fmean(len(set(group)) / len(group) for group in groups)}
+
+
+def refuse_total_failure(run: Run, progress: Progress, episodes: Sequence[Episode]) -> None:
+    """Stop a run in which nothing works any more, with a checkpoint to go on from.
 
     Raises:
         EnvironmentFault: A fault ended every episode of the iteration.
     """
-    if all(episode.fault is not None for episode in episodes):
-        raise EnvironmentFault(
-            f"every episode of iteration {iteration + 1} failed, the first with {first_fault(episodes)!r}; see episodes/"
-        )
+    if any(episode.fault is None for episode in episodes):
+        return
+    if progress.iteration:
+        run.save(progress)
+    raise EnvironmentFault(
+        f"every episode of iteration {progress.iteration + 1} failed, the first with "
+        f"{first_fault(episodes)!r}; see {run.folder.episodes}"
+    )

@@ -13,7 +13,7 @@ from pettingllms.engine.local import LocalEngine
 from pettingllms.errors import CheckpointError
 from pettingllms.plugins.registry import Registry
 from pettingllms.rollout.types import Episode, derive_seed
-from pettingllms.training.checkpoint import find_checkpoint
+from pettingllms.training.checkpoint import find_checkpoint, policy_folders
 from pettingllms.training.evaluation import (
     held_out,
     label_spread,
@@ -24,7 +24,7 @@ from pettingllms.training.evaluation import (
 )
 from pettingllms.training.run_dir import RunDir
 from pettingllms.training.source import starting_weights
-from pettingllms.training.team import Team, build_problem, build_team, rollouts_of
+from pettingllms.training.team import build_problem, build_team, rollouts_of
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ class Measured:
 
 
 def config_of_run(where: Path, overrides: Sequence[str] = ()) -> tuple[Config, Path]:
-    """Return the settings, `overrides` applied, and the checkpoint of a run's folder (its latest) or of a checkpoint.
+    """Return the settings of a run with `overrides`, and its latest checkpoint, or `where` if it is one.
 
     Raises:
         CheckpointError: There is none.
@@ -79,7 +79,11 @@ def evaluate(
     problem = build_problem(config, registry)
     team = build_team(config, registry, problem)
     tasks = held_out(problem.suite, config.evaluation.final_split, config.evaluation.final_num_tasks)
-    sources = _sources(checkpoint, team, lambda: starting_weights(config, problem, team, say))
+    sources: Mapping[str, str | Path]
+    if checkpoint is None:
+        sources = dict.fromkeys(team.policy_names, starting_weights(config, problem, team, say))
+    else:
+        sources = policy_folders(checkpoint, team.policy_names)
     engine = LocalEngine(config, sources, train=False)
     rollouts = rollouts_of(config, problem, team, engine, team.evaluate)
     episodes = play_held_out(rollouts, tasks, derive_seed(config.env.seed, "final"))
@@ -91,12 +95,3 @@ def evaluate(
             for name, player in scripted_players(problem.environment).items()
         }
     return Measured(problem.spec.name, what, rows, label_spread(tasks), episodes)
-
-
-def _sources(checkpoint: Path | None, team: Team, start: Callable[[], str]) -> Mapping[str, str | Path]:
-    if checkpoint is None:
-        return dict.fromkeys(team.policy_names, start())
-    for policy in team.policy_names:
-        if not (checkpoint / policy / "config.json").is_file():
-            raise CheckpointError(f"the checkpoint {str(checkpoint)!r} holds no policy {policy!r}")
-    return {policy: checkpoint / policy for policy in team.policy_names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -70,7 +71,9 @@ class Run:
             self._epoch = (epoch, order)
         return self.problem.suite.task("train", self._epoch[1][place])
 
-    def rollouts_finished(self, iteration: int, metrics: dict[str, float], episodes: Sequence[Episode]) -> None:
+    def rollouts_finished(
+        self, iteration: int, metrics: dict[str, float], episodes: Sequence[Episode]
+    ) -> None:
         """Record some episodes, tell the observers."""
         name = f"episodes/iteration_{iteration + 1:06d}.jsonl"
         (self.folder.root / name).unlink(missing_ok=True)  # left by a run that was killed in this iteration
@@ -80,17 +83,25 @@ class Run:
         self.observers.rollouts_finished(RolloutSummary(iteration=iteration + 1, metrics=metrics))
 
     def iteration_finished(self, progress: Progress, metrics: dict[str, float], *, last: bool) -> Progress:
-        """Validate and save when due, write the metrics, tell everybody."""
+        """Validate and save when due, write the metrics, tell everybody.
+
+        When the user asks to stop before the validation is done, all of it is left for when the run goes on.
+        """
         number = progress.iteration
         interval = self.config.evaluation.interval
         improved = False
-        if interval and (number % interval == 0 or last) and not self.stop.requested:
-            metrics |= self.validate(number)
+        if interval and (number % interval == 0 or last):
+            validated = None if self.stop.requested else self.validate(number)
+            if validated is None:
+                return attrs.evolve(progress, unreported=metrics)
+            metrics = metrics | validated
             success = metrics["validation/success_rate"]
             improved = progress.best_success is None or success > progress.best_success
             if improved:
                 progress = attrs.evolve(progress, best_success=success)
-        self.folder.append_lines("metrics.jsonl", [{"iteration": number, **metrics}])
+        # JSON knows no NaN: a loss or norm that was not finite is written as null.
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        self.folder.append_lines("metrics.jsonl", [{"iteration": number, **finite}])
         self.display.iteration(number, metrics)
         self.observers.iteration_finished(IterationReport(iteration=number, metrics=metrics))
         save_interval = self.config.checkpoint.save_interval
@@ -110,11 +121,15 @@ class Run:
         prune(self.folder.checkpoints, self.config.checkpoint.keep_last_n)
         return saved
 
-    def validate(self, number: int) -> dict[str, float]:
-        """Play the validation tasks, write the result, return its metrics."""
+    def validate(self, number: int) -> dict[str, float] | None:
+        """Play the validation tasks, write the result, return its metrics; None when it was cut short."""
         settings = self.config.evaluation
         tasks = held_out(self.problem.suite, settings.split, settings.num_tasks)
-        result = summarise(play_held_out(self.validation, tasks, derive_seed(self.config.env.seed, "validation")))
+        result = summarise(
+            play_held_out(self.validation, tasks, derive_seed(self.config.env.seed, "validation"))
+        )
+        if self.stop.requested:
+            return None  # the episodes that were refused a response count for nothing
         self.folder.write_json(
             f"validate/iteration_{number:06d}.json",
             {"iteration": number, "split": settings.split, **result.to_plain()},

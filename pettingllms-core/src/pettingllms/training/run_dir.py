@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,6 +26,8 @@ class RunDir:
     """Paths of one run."""
 
     root: Path
+    made: tuple[Path, ...] = ()
+    """Folders above it that were made with it, the innermost first."""
 
     @classmethod
     def create(cls, config: Config, now: datetime) -> RunDir:
@@ -33,6 +38,7 @@ class RunDir:
         """
         task = (config.env.name or "run").rpartition("/")[2]
         day = Path(config.tracking.output) / task / now.strftime("%Y-%m-%d")
+        above = tuple(path for path in (day, *day.parents) if not path.exists())
         try:
             day.mkdir(parents=True, exist_ok=True)
             for attempt in range(1000):
@@ -41,7 +47,7 @@ class RunDir:
                     root.mkdir()
                 except FileExistsError:
                     continue
-                made = cls(root)
+                made = cls(root, above)
                 for folder in (made.episodes, made.checkpoints, made.validate):
                     folder.mkdir()
                 return made
@@ -51,6 +57,13 @@ class RunDir:
                 "choose another with --output"
             ) from error
         raise ConfigError(f"{str(day)!r} holds too many runs of this second; try again")
+
+    def discard(self) -> None:
+        """Delete the folder of a run that never started, and what was made for it alone."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run may be in there by now
+            for path in self.made:
+                path.rmdir()
 
     @property
     def checkpoints(self) -> Path:
@@ -84,7 +97,7 @@ class RunDir:
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
         """Write `value` as an indented JSON file below the run's folder."""
         path = self.root / name
-        path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        replace_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
         return path
 
     def append_lines(self, name: str, values: list[dict[str, Any]]) -> None:
@@ -92,6 +105,13 @@ class RunDir:
         with (self.root / name).open("a", encoding="utf-8") as file:
             for value in values:
                 file.write(json.dumps(value, sort_keys=True) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` so that a killed process leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def versions() -> dict[str, str]:

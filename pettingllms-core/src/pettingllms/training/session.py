@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,18 +13,25 @@ from typing import Any
 import attrs
 
 from pettingllms.config.hardware import TINY
-from pettingllms.config.load import parse_config
 from pettingllms.config.schema import Config
 from pettingllms.config.structure import to_plain
 from pettingllms.config.unused import unused_settings
 from pettingllms.engine.local import LocalEngine
+from pettingllms.errors import PettingLLMsError
 from pettingllms.plugins.events import RunInfo
 from pettingllms.plugins.observers import Observers
 from pettingllms.plugins.registry import Registry
 from pettingllms.rollout.types import derive_seed
 from pettingllms.tracking.log import Display, open_log
 from pettingllms.tracking.table import table
-from pettingllms.training.checkpoint import Progress, find_checkpoint, load_progress
+from pettingllms.training.checkpoint import (
+    Progress,
+    find_checkpoint,
+    forget_after,
+    load_progress,
+    mend_best,
+    policy_folders,
+)
 from pettingllms.training.evaluation import (
     Evaluation,
     held_out,
@@ -34,8 +42,9 @@ from pettingllms.training.evaluation import (
     summarise,
 )
 from pettingllms.training.loop import train
+from pettingllms.training.measure import config_of_run
 from pettingllms.training.run import Run
-from pettingllms.training.run_dir import RunDir, versions
+from pettingllms.training.run_dir import RunDir, replace_text, versions
 from pettingllms.training.signals import StopRequest
 from pettingllms.training.source import starting_weights
 from pettingllms.training.team import Problem, Team, build_problem, build_team, rollouts_of
@@ -86,25 +95,27 @@ def resume_run(where: Path, registry: Registry) -> Finished:
     Raises:
         CheckpointError: There is no checkpoint to go on from.
     """
-    root, checkpoint = find_checkpoint(where)
-    folder = RunDir(root)
-    config = parse_config(folder.config.read_text(encoding="utf-8"), str(folder.config))
+    config, checkpoint = config_of_run(where)
+    folder = RunDir(find_checkpoint(where)[0])
     problem = build_problem(config, registry)
     team = build_team(config, registry, problem)
     observers = Observers(registry)
     observers.configure(to_plain(config))
-    progress = load_progress(checkpoint)
-    _forget_after(folder, progress.iteration)
     return _execute(config, registry, problem, team, observers, folder, checkpoint, ())
 
 
-def _forget_after(folder: RunDir, iteration: int) -> None:
-    """Drop the metrics of iterations that will be done again."""
+def _go_back(folder: RunDir, config: Config, checkpoint: Path, progress: Progress, display: Display) -> None:
+    """Drop what belongs to iterations that will be done again."""
+    for path in forget_after(folder.checkpoints, progress.iteration):
+        display.say(f"{path.name} is deleted: its iteration is done again")
+    if config.checkpoint.save_best:
+        mend_best(folder.checkpoints, checkpoint, progress)
     if not folder.metrics.is_file():
         return
+    reported = progress.iteration if progress.unreported is None else progress.iteration - 1
     lines = folder.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration]
-    folder.metrics.write_text("".join(kept), encoding="utf-8")
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= reported]
+    replace_text(folder.metrics, "".join(kept))
 
 
 def _execute(
@@ -128,16 +139,24 @@ def _execute(
         plugin_versions=registry.versions,
     )
     error: BaseException | None = None
+    started = False
+    stop = StopRequest()
     try:
-        for line in (*notes, *_opening(config, problem, team, folder, checkpoint)):
-            display.say(line)
-        for failure in registry.failures:
-            display.say(f"plugin {failure.name!r} was left out: {failure.reason}")
-        source = starting_weights(config, problem, team, display.say)
-        engine = LocalEngine(config, dict.fromkeys(team.policy_names, source), train=True)
-        _write_manifest(folder, config, registry, problem, team, source)
-        observers.run_started(info)
-        with StopRequest(engine.generator.stop) as stop:
+        with stop:
+            for line in (*notes, *_opening(config, problem, team, folder, checkpoint)):
+                display.say(line)
+            for failure in registry.failures:
+                display.say(f"plugin {failure.name!r} was left out: {failure.reason}")
+            sources = _sources(config, problem, team, checkpoint, display)
+            engine = LocalEngine(config, sources, train=True)
+            if checkpoint is None:
+                _write_manifest(folder, config, registry, problem, team, sources)
+            else:
+                engine.load(checkpoint)
+                _go_back(folder, config, checkpoint, progress, display)
+            started = True
+            observers.run_started(info)
+            stop.on_request = engine.generator.stop
             run = Run(
                 config=config,
                 folder=folder,
@@ -150,18 +169,38 @@ def _execute(
                 stop=stop,
                 progress=progress,
             )
-            if checkpoint is not None:
-                engine.load(checkpoint)
-            return _train_and_measure(run, started=checkpoint is None)
+            finished = _train_and_measure(run, started=checkpoint is None)
+            if finished.stopped_by:
+                error = KeyboardInterrupt(finished.stopped_by)  # for the observers
+            return finished
     except BaseException as caught:
         error = caught
         logger.error("the run ended with %s: %s", type(caught).__name__, caught)
+        if isinstance(caught, KeyboardInterrupt) and stop.on_request is None:  # asked while it was set up
+            _say_goodbye(display, folder, stop.signal_name, progress)
+            return Finished(folder.root, progress, stop.signal_name, {})
         raise
     finally:
-        observers.run_finished(info, error)
+        if started:
+            observers.run_finished(info, error)
+        for plugin, count in observers.errors.items():
+            display.say(
+                f"plugin {plugin!r} failed {count} times while it watched; see {folder.root / 'train.log'}"
+            )
         display.close()
         logging.getLogger("pettingllms").removeHandler(handler)
         handler.close()
+        if isinstance(error, PettingLLMsError) and not started and checkpoint is None:
+            folder.discard()
+
+
+def _sources(
+    config: Config, problem: Problem, team: Team, checkpoint: Path | None, display: Display
+) -> dict[str, str | Path]:
+    """Return where each policy's model is loaded from; only a KL needs the start of the run once more."""
+    if checkpoint is not None and config.training.kl_coefficient == 0.0:
+        return dict(policy_folders(checkpoint, team.policy_names))
+    return dict.fromkeys(team.policy_names, starting_weights(config, problem, team, display.say))
 
 
 def _opening(
@@ -174,10 +213,13 @@ def _opening(
         f"environment: {problem.spec.name}, at most {problem.environment.max_turns} turns; "
         f"reward {problem.reward_name}; roles (policies): {seats}",
         f"model: {config.model.name}"
-        + (" (made on the spot, nothing is downloaded; --model takes a Hugging Face name or a folder)"
-           if config.model.name == TINY else ""),
-        f"{s.algorithm}: {s.num_iterations} iterations of {s.batch_size} tasks with {s.num_branches} branches, "
-        f"seed {config.env.seed}",
+        + (
+            " (made on the spot, nothing is downloaded; --model takes a Hugging Face name or a folder)"
+            if config.model.name == TINY
+            else ""
+        ),
+        f"{s.algorithm}: {s.num_iterations} iterations of {s.batch_size} tasks with {s.num_branches} "
+        f"branches, seed {config.env.seed}",
         *unused_settings(config),
     ]
     if checkpoint is not None:
@@ -186,7 +228,12 @@ def _opening(
 
 
 def _write_manifest(
-    folder: RunDir, config: Config, registry: Registry, problem: Problem, team: Team, source: str
+    folder: RunDir,
+    config: Config,
+    registry: Registry,
+    problem: Problem,
+    team: Team,
+    sources: Mapping[str, str | Path],
 ) -> None:
     folder.write_json(
         "manifest.json",
@@ -195,7 +242,7 @@ def _write_manifest(
             "suite_version": problem.suite.version,
             "policies": dict(team.policies),
             "system_prompts": team.system_prompts,
-            "source": config.model.name if config.model.name == TINY else source,
+            "sources": {policy: str(source) for policy, source in sources.items()},
             "seed": config.env.seed,
             "versions": versions(),
             "plugins": dict(registry.versions),
@@ -208,17 +255,22 @@ def _train_and_measure(run: Run, *, started: bool) -> Finished:
     rows: dict[str, dict[str, Any]] = dict(run.progress.baseline)
     if started and count:
         name = "warm start" if run.config.warm_start.steps else "before training"
-        rows = {name: _final_evaluation(run).to_plain()}
+        before = _final_evaluation(run)
+        if run.stop.requested:
+            return _stopped(run, run.progress, {})
+        rows = {name: before.to_plain()}
         run.progress = attrs.evolve(run.progress, baseline=rows)
-        display.say(f"{name}: success {rows[name]['success_rate']:.3f} on {rows[name]['tasks']} held-out tasks")
+        faults = f", {before.faults} faults, the first: {before.first_fault}" if before.faults else ""
+        display.say(f"{name}: success {before.success_rate:.3f} on {before.tasks} held-out tasks{faults}")
     display.start()
     progress = train(run)
     if run.stop.requested:
-        _say_goodbye(run, progress)
-        return Finished(run.folder.root, progress, run.stop.signal_name, rows)
+        return _stopped(run, progress, rows)
     if count:
-        after = f"after {run.config.training.algorithm}"
-        rows = _final_rows(run, rows, after)
+        final = _final_rows(run, rows, f"after {run.config.training.algorithm}")
+        if run.stop.requested:
+            return _stopped(run, progress, rows)
+        rows = final
         run.folder.write_json("results.json", rows)
         tasks = held_out(run.problem.suite, run.config.evaluation.final_split, count)
         for line in table(rows, run.config.evaluation.final_split, label_spread(tasks)):
@@ -233,9 +285,7 @@ def _final_evaluation(run: Run) -> Evaluation:
     return summarise(play_held_out(run.validation, tasks, derive_seed(run.config.env.seed, "final")))
 
 
-def _final_rows(
-    run: Run, before: Mapping[str, dict[str, Any]], after: str
-) -> dict[str, dict[str, Any]]:
+def _final_rows(run: Run, before: Mapping[str, dict[str, Any]], after: str) -> dict[str, dict[str, Any]]:
     """Return the closing table: random, before, after, expert, as far as the environment has them."""
     settings, environment = run.config.evaluation, run.problem.environment
     tasks = held_out(run.problem.suite, settings.final_split, settings.final_num_tasks)
@@ -248,10 +298,14 @@ def _final_rows(
     return rows | ({"expert": scripted["expert"]} if "expert" in scripted else {})
 
 
-def _say_goodbye(run: Run, progress: Progress) -> None:
-    say = run.display.say
-    say(f"stopped by {run.stop.signal_name} after iteration {progress.iteration}")
+def _stopped(run: Run, progress: Progress, rows: dict[str, dict[str, Any]]) -> Finished:
+    _say_goodbye(run.display, run.folder, run.stop.signal_name, progress)
+    return Finished(run.folder.root, progress, run.stop.signal_name, rows)
+
+
+def _say_goodbye(display: Display, folder: RunDir, signal_name: str, progress: Progress) -> None:
+    display.say(f"stopped by {signal_name} after iteration {progress.iteration}")
     if progress.iteration:
-        say(f"go on with: pettingllms train --resume {run.folder.root}")
+        display.say(f"go on with: pettingllms train --resume {shlex.quote(str(folder.root))}")
     else:
-        say("no iteration was finished, so there is no checkpoint")
+        display.say("no iteration was finished, so there is no checkpoint")

@@ -45,8 +45,8 @@ def starting_weights(config: Config, problem: Problem, team: Team, say: Say) -> 
         say: Tells the user what happens.
 
     Returns:
-        ``model.name`` itself when nothing has to be made, else a folder in the cache, whose name is a hash of all that
-        went into it, so that the same request never works twice.
+        ``model.name`` itself when nothing has to be made, else a folder in the cache, whose name is a hash of
+        all that went into it, so that the same request never works twice.
     """
     assert config.model.name is not None
     steps = config.warm_start.steps or 0
@@ -60,10 +60,11 @@ def starting_weights(config: Config, problem: Problem, team: Team, say: Say) -> 
         num_tasks=config.warm_start.num_tasks,
         noise=config.warm_start.noise,
         seed=config.env.seed,
+        to_clone=steps > 0,
     )
     folder = cache_folder() / "models" / _content_hash(config, demonstrations)
     if (folder / "config.json").is_file():
-        say(f"warm start: found in the cache ({folder})")
+        say(f"{'warm start' if steps else 'model'}: found in the cache ({folder})")
         return str(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -85,12 +86,17 @@ def starting_weights(config: Config, problem: Problem, team: Team, say: Say) -> 
 
 
 def _make(config: Config, demonstrations: list[Demonstration], folder: Path, say: Say) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
     set_threads(config.engine.threads)
     settings = config.warm_start
     source = config.model.name
     assert source is not None
     if source == TINY:
-        save_tiny(folder, texts_of(demonstrations), config.model.tiny, config.env.seed, config.model.max_length)
+        save_tiny(
+            folder, texts_of(demonstrations), config.model.tiny, config.env.seed, config.model.max_length
+        )
         source = str(folder)
     steps = settings.steps or 0
     if steps == 0:
@@ -99,7 +105,10 @@ def _make(config: Config, demonstrations: list[Demonstration], folder: Path, say
     say(f"warm start: cloning the expert, {len(demonstrations)} demonstrated turns, {steps} steps")
     losses = imitate(
         loaded.model,
-        batches_of(demonstrations, loaded.codec, steps=steps, batch_size=settings.batch_size, seed=config.env.seed),
+        batches_of(
+            demonstrations, loaded.codec, steps=steps, batch_size=settings.batch_size, seed=config.env.seed
+        ),
+        optimizer=settings.optimizer,
         learning_rate=settings.learning_rate or 0.0,
         betas=config.training.adam_betas,
         prompt_weight=settings.prompt_weight,
@@ -115,14 +124,23 @@ def _content_hash(config: Config, demonstrations: list[Demonstration]) -> str:
     """Hash everything that the made weights depend on."""
     relevant = {
         "model": attrs.asdict(config.model),
+        "files": _fingerprint(Path(config.model.name or "")),
         "warm_start": attrs.asdict(config.warm_start),
         "seed": config.env.seed,
         "microbatch_tokens": config.training.microbatch_tokens,
         "betas": config.training.adam_betas,
-        "threads": config.engine.threads,
-        "device": config.engine.device,
+        "threads": set_threads(config.engine.threads),  # sums of floats depend on them
+        "device": str(pick_device(config.engine.device)),
         "versions": versions(),
         "demonstrations": derive_seed(*texts_of(demonstrations)),
     }
     text = json.dumps(relevant, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def _fingerprint(folder: Path) -> list[tuple[str, int, int]]:
+    """Return what tells apart two states of a model folder: its files with their sizes and times."""
+    if not folder.is_dir():
+        return []
+    found = [(path, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+    return [(str(path.absolute()), stat.st_size, stat.st_mtime_ns) for path, stat in found]

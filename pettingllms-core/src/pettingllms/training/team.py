@@ -98,13 +98,16 @@ def build_team(config: Config, registry: Registry, problem: Problem) -> Team:
         if name not in known:
             seats_text = ", ".join(seats)
             raise ConfigError(
-                f"agents: {problem.spec.name} has no seat {name!r}{did_you_mean(name, known)} (its seats: {seats_text})"
+                f"agents: {problem.spec.name} has no seat {name!r}{did_you_mean(name, known)}"
+                f" (its seats: {seats_text})"
             )
     roles = {seat: _role(seat, overrides.get(seat), problem.spec, registry) for seat in seats}
     mapping_spec = registry.policy_mapping(config.agents.policy_mapping)
     policies = load_object(mapping_spec.mapping)(tuple(seats))
     if set(policies) != set(seats):
-        raise PluginError(f"the policy mapping {mapping_spec.name!r} gives no policy to some of the roles {seats}")
+        raise PluginError(
+            f"the policy mapping {mapping_spec.name!r} gives no policy to some of the roles {seats}"
+        )
     return Team(
         roles=roles,
         policies={seat: policies[seat] for seat in seats},
@@ -116,7 +119,9 @@ def build_team(config: Config, registry: Registry, problem: Problem) -> Team:
 def _role(seat: str, override: AgentConfig | None, spec: EnvironmentSpec, registry: Registry) -> AgentRole:
     name = override.role if override is not None and override.role is not None else spec.roles.get(seat)
     if name is None:
-        raise PluginError(f"{spec.name} names no default role for its seat {seat!r}; set agents.agents[].role")
+        raise PluginError(
+            f"{spec.name} names no default role for its seat {seat!r}; set agents.agents[].role"
+        )
     role = attrs.evolve(build_role(registry.role(name)), name=seat)
     if override is None:
         return role

@@ -13,7 +13,7 @@ import attrs
 from pettingllms.env.base import Environment
 from pettingllms.env.suite import TaskSuite
 from pettingllms.env.types import Message
-from pettingllms.errors import ConfigError
+from pettingllms.errors import ConfigError, EnvironmentFault, PettingLLMsError
 from pettingllms.policy.chat import TokenizerCodec
 from pettingllms.policy.imitation import Demonstrated
 from pettingllms.rollout.types import derive_seed
@@ -38,39 +38,67 @@ def demonstrate(
     num_tasks: int,
     noise: float,
     seed: int,
+    to_clone: bool = True,
 ) -> list[Demonstration]:
     """Let the expert play the first `num_tasks` tasks of the train split in every seat.
 
-    With probability `noise` the episode follows a random response instead of the expert's (the demonstration is
-    the expert's all the same), so that the clone also sees states that it will get itself into.
+    With probability `noise` the episode follows a random response instead of the expert's (the demonstration
+    is the expert's all the same), so that the clone also sees states that it will get itself into.
+
+    Args:
+        environment: The rules.
+        suite: The tasks.
+        system_prompts: What every role is told.
+        num_tasks: How many tasks are played.
+        noise: See above.
+        seed: Of the choices.
+        to_clone: Whether the responses will be cloned; if not, random play or silence may stand in.
 
     Raises:
         ConfigError: The environment has no expert.
+        EnvironmentFault: The environment or its expert raised, or an episode does not end.
     """
+    stray = getattr(environment, "random_response", None)
     expert = getattr(environment, "expert", None)
     if expert is None:
-        raise ConfigError("this environment has no expert to clone; set warm_start.steps = 0")
-    stray = getattr(environment, "random_response", None)
+        if to_clone:
+            raise ConfigError("this environment has no expert to clone; set warm_start.steps = 0")
+
+        def expert(state: S, role: str) -> str:
+            return "" if stray is None else str(stray(state, role, rng))
+
     rng = random.Random(derive_seed(seed, "demonstrate"))
 
     async def play(index: int) -> list[Demonstration]:
         task = suite.task("train", index)
         state = environment.start(task, derive_seed(seed, "demonstrate", index))
-        found = []
+        found: list[Demonstration] = []
         while (role := environment.acting_role(state)) is not None:
+            if len(found) >= environment.max_turns * len(environment.roles):
+                raise ValueError(f"the episode goes on after max_turns = {environment.max_turns}")
             response = expert(state, role)
             system = (Message("system", system_prompts[role]),) if system_prompts[role] else ()
-            found.append(
-                Demonstration(role, (*system, *environment.observe(state, role).messages), response)
-            )
+            found.append(Demonstration(role, (*system, *environment.observe(state, role).messages), response))
             if stray is not None and rng.random() < noise:
                 response = stray(state, role, rng)
             state = (await environment.step(state, role, response)).state
         return found
 
     async def play_all() -> list[Demonstration]:
-        count = min(num_tasks, suite.size("train"))
-        return [demonstration for index in range(count) for demonstration in await play(index)]
+        found: list[Demonstration] = []
+        for index in range(min(num_tasks, suite.size("train"))):
+            try:
+                found += await play(index)
+            except PettingLLMsError:
+                raise
+            except Exception as error:
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                raise EnvironmentFault(
+                    f"the expert's play of train task {index} failed with {text}"
+                ) from error
+        if not found:
+            raise EnvironmentFault("the train split holds no task in which a role acts")
+        return found
 
     return asyncio.run(play_all())
 
@@ -78,7 +106,7 @@ def demonstrate(
 def batches_of(
     demonstrations: Sequence[Demonstration], codec: TokenizerCodec, *, steps: int, batch_size: int, seed: int
 ) -> list[list[Demonstrated]]:
-    """Return what each of `steps` optimiser steps fits: all demonstrations in a new seeded order every pass."""
+    """Return what each of `steps` optimiser steps fits; every pass has a new seeded order."""
     items = [
         Demonstrated(codec.encode(demonstration.messages), codec.response_ids(demonstration.response))
         for demonstration in demonstrations

@@ -1,0 +1,1 @@
+"""Long addition for a team of two: an example of a PettingLLMs plugin."""
