@@ -96,8 +96,9 @@ def policy_loss(
         weight = torch.exp(old_logprobs_BKR - generator_logprobs_BKR).clamp(max=settings.importance_cap)
         surrogate = surrogate * weight.detach()
     pg_loss = (surrogate * weights_BKR).sum()
-    entropy = (entropy_BKR * weights_BKR).sum()
-    loss = pg_loss - settings.entropy_coefficient * entropy
+    bonus = settings.entropy_coefficient
+    entropy = ((entropy_BKR if bonus else entropy_BKR.detach()) * weights_BKR).sum()
+    loss = pg_loss - bonus * entropy
     metrics = {
         "policy_loss": pg_loss.detach(),
         "entropy": entropy.detach(),

@@ -57,7 +57,7 @@ class ModelConfig:
     )
     top_k: int = _field(0, "most tokens to sample from while training, 0 for all", at_least(0))
     dtype: Literal["auto", "float32", "bfloat16"] = _field(
-        "auto", "weights and arithmetic; auto: float32 on CPU, bfloat16 on a GPU"
+        "auto", "arithmetic (weights are float32); auto: float32 on CPU, bfloat16 on a GPU"
     )
     gradient_checkpointing: bool = _field(False, "recompute activations in the backward pass to save memory")
     enable_thinking: bool = _field(False, "let chat templates that support it open a thinking block")

@@ -43,11 +43,13 @@ class LocalEngine:
         set_threads(config.engine.threads)
         device = pick_device(config.engine.device)
         needs_reference = train and config.training.kl_coefficient > 0.0
+        references: dict[str | Path, Any] = {}  # policies that start alike share one
         self._learners: dict[str, Learner] = {}
         for policy, source in sources.items():
+            if needs_reference and source not in references:
+                references[source] = self._frozen(source, config, device)
             loaded = load_model(source, config.model, device)
-            reference = self._frozen(source, config, device) if needs_reference else None
-            self._learners[policy] = Learner(loaded, config.training, reference)
+            self._learners[policy] = Learner(loaded, config.training, references.get(source))
         self._generator = LocalGenerator(self._learners)
 
     @staticmethod
@@ -96,4 +98,5 @@ class LocalEngine:
 
     def close(self) -> None:
         """See `Engine.close`."""
+        self._generator.close()
         self._learners.clear()

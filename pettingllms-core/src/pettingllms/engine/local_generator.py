@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 
@@ -18,6 +19,9 @@ QUIET_TICKS = 8
 
 BATCH_TOKENS = 16384
 """Prompt tokens in one forward, padding included."""
+
+CACHE_TOKENS = 131072
+"""Tokens whose keys and values are held at once, if every response grows to its full length."""
 
 
 @attrs.define(eq=False)
@@ -49,15 +53,16 @@ class _Prompt:
 class LocalGenerator:
     """See `pettingllms.rollout.types.Generator`.
 
-    A batch starts when the event loop has gone quiet, that is when all episodes wait for responses, so what
-    shares a batch does not depend on the clock and a run repeats exactly. The forward blocks the loop: with
-    one process there is nothing else to do.
+    A batch starts when the event loop has gone quiet. As long as environments compute and do not wait, that is when all
+    episodes wait for responses: then what shares a batch does not depend on the clock, and a run repeats exactly.
+    The forward runs in a thread of its own, so that steps that do wait (a sandbox, a server) go on beside it.
     """
 
     def __init__(self, learners: Mapping[str, Learner]) -> None:
         self._learners = learners
         self._waiting: list[_Request] = []
         self._drainer: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
         self._stopped = False
 
     def stop(self) -> None:
@@ -74,51 +79,68 @@ class LocalGenerator:
             self._drainer = asyncio.create_task(self._drain())
         return await answer
 
+    def close(self) -> None:
+        """End the generating thread."""
+        self._thread.shutdown()
+
     async def _drain(self) -> None:
-        quiet = 0
-        while quiet < QUIET_TICKS:
-            before = len(self._waiting)
-            await asyncio.sleep(0)
-            quiet = quiet + 1 if len(self._waiting) == before else 0
-        requests = [request for request in self._waiting if not request.answer.done()]
-        self._waiting, self._drainer = [], None
-        alike: dict[tuple[str, SamplingParams], list[_Request]] = defaultdict(list)
-        for request in requests:
-            alike[request.policy, request.params].append(request)
-        for (policy, params), members in alike.items():
-            for batch in _batches(members):
-                self._answer(policy, params, batch)
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            quiet = 0
+            while quiet < QUIET_TICKS:
+                before = len(self._waiting)
+                await asyncio.sleep(0)
+                quiet = quiet + 1 if len(self._waiting) == before else 0
+            requests, self._waiting = self._waiting, []
+            alike: dict[tuple[str, SamplingParams], list[_Request]] = defaultdict(list)
+            for request in requests:
+                if not request.answer.done():  # done: its rollout was cancelled
+                    alike[request.policy, request.params].append(request)
+            # Answers are given together: whoever asks again then shares the next batch.
+            given = [
+                (batch, await loop.run_in_executor(self._thread, self._answer, policy, params, batch))
+                for (policy, params), members in alike.items()
+                for batch in _batches(members, params.max_new_tokens)
+            ]
+            for batch, answers in given:
+                _deliver(batch, answers)
 
-    def _answer(self, policy: str, params: SamplingParams, batch: list[_Prompt]) -> None:
+    def _answer(
+        self, policy: str, params: SamplingParams, batch: list[_Prompt]
+    ) -> list[list[Sample]] | GenerationFault:
+        if self._stopped:
+            return GenerationFault("the run was asked to stop")
         try:
-            if self._stopped:
-                raise GenerationFault("the run was asked to stop")
-            learner = self._learners[policy]
-            codec = learner.loaded.codec
-            samples = generate(
-                learner.model,
-                [prompt.prompt_ids for prompt in batch],
-                batch[0].n,
-                params,
-                [prompt.seeds for prompt in batch],
-                end_ids=learner.loaded.end_ids,
-                ends=(lambda ids: codec.ends_with(ids, params.stop)) if params.stop else None,
-                version=learner.version,
-            )
+            loaded = self._learners[policy].loaded
+            with loaded.arithmetic():
+                return generate(
+                    loaded.model,
+                    [prompt.prompt_ids for prompt in batch],
+                    batch[0].n,
+                    params,
+                    [prompt.seeds for prompt in batch],
+                    end_ids=loaded.end_ids,
+                    ends=(lambda ids: loaded.codec.ends_with(ids, params.stop)) if params.stop else None,
+                    version=self._learners[policy].version,
+                )
         except Exception as error:
-            fault = GenerationFault(f"{type(error).__name__}: {error}".splitlines()[0])
-            for prompt in batch:
-                for request in prompt.requests:
-                    request.answer.set_exception(fault)
-            return
-        for prompt, answers in zip(batch, samples, strict=True):
-            at = 0
-            for request in prompt.requests:
-                request.answer.set_result(answers[at : at + request.n])
-                at += request.n
+            return GenerationFault(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _batches(requests: Sequence[_Request]) -> list[list[_Prompt]]:
+def _deliver(batch: list[_Prompt], answers: list[list[Sample]] | GenerationFault) -> None:
+    """Give every request of a batch its part of the answers, or the fault."""
+    for i, prompt in enumerate(batch):
+        at = 0
+        for request in prompt.requests:
+            if not request.answer.done():
+                if isinstance(answers, GenerationFault):
+                    request.answer.set_exception(answers)
+                else:
+                    request.answer.set_result(answers[i][at : at + request.n])
+            at += request.n
+
+
+def _batches(requests: Sequence[_Request], max_new_tokens: int) -> list[list[_Prompt]]:
     """Merge equal prompts and cut into batches of one number of responses and similar lengths."""
     prompts: dict[tuple[int, ...], _Prompt] = {}
     for request in requests:
@@ -126,8 +148,9 @@ def _batches(requests: Sequence[_Request]) -> list[list[_Prompt]]:
     batches: list[list[_Prompt]] = []
     for prompt in sorted(prompts.values(), key=lambda p: (p.n, len(p.prompt_ids))):
         last = batches[-1] if batches else None
-        length = len(prompt.prompt_ids)
-        if last and last[0].n == prompt.n and length * (len(last) + 1) <= BATCH_TOKENS:
+        length, rows = len(prompt.prompt_ids), len(last or ()) + 1
+        cached = rows * (length + prompt.n * max_new_tokens)
+        if last and last[0].n == prompt.n and length * rows <= BATCH_TOKENS and cached <= CACHE_TOKENS:
             last.append(prompt)
         else:
             batches.append([prompt])

@@ -10,6 +10,7 @@ import attrs
 from pettingllms.env.types import Observation, Outcome, Task, Transition
 
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 
 @attrs.frozen
@@ -68,7 +69,7 @@ class Environment(Protocol[S]):
 
 
 @runtime_checkable
-class Playable(Protocol[S]):
+class Playable(Protocol[S_contra]):
     """Optional abilities, each found by its name: an environment may have some of them.
 
     ``expert`` proves that tasks are solvable, bounds evaluation from above and gives the
@@ -76,14 +77,14 @@ class Playable(Protocol[S]):
     draws a state in a terminal.
     """
 
-    def expert(self, state: S, role: str) -> str:
-        """Return a response by which the team solves the task."""
+    def expert(self, state: S_contra, role: str) -> str | None:
+        """Return a response by which the team solves the task, or None when none is left from `state`."""
         ...
 
-    def random_response(self, state: S, role: str, rng: random.Random) -> str:
+    def random_response(self, state: S_contra, role: str, rng: random.Random) -> str:
         """Return a well-formed response chosen without thought."""
         ...
 
-    def render(self, state: S) -> str:
+    def render(self, state: S_contra) -> str:
         """Return the state drawn for a terminal."""
         ...

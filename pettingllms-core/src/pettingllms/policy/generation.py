@@ -38,9 +38,7 @@ class PromptCache:
             return attend_prompt(q, k, v, scale, window)
         B, H, _, D = q.shape
         G = k.shape[1]
-        if layer not in self.own:
-            self.own[layer] = (k.new_empty(B, G, self.K, self.T, D), v.new_empty(B, G, self.K, self.T, D))
-        own_k, own_v = self.own[layer]
+        own_k, own_v = self.own[layer] = self._room(layer, k, v, (B, G, self.K, D))
         own_k[:, :, :, self.step] = k
         own_v[:, :, :, self.step] = v
         first = 0 if window is None else max(0, self.step + 1 - window)
@@ -50,6 +48,22 @@ class PromptCache:
         mask_B1P = prompt_mask(self.lengths_B, P, offset, window, padded=self.padded)
         out = two_part_attention(q.unsqueeze(3), self.prompts[layer], keys, scale, mask_B1P, None)
         return out.squeeze(3)
+
+    def _room(
+        self, layer: int, k: Tensor, v: Tensor, shape: tuple[int, int, int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the layer's keys and values with room for this step, doubled when full."""
+        B, G, K, D = shape
+        held = self.own.get(layer)
+        size = 0 if held is None else held[0].shape[3]
+        if held is not None and self.step < size:
+            return held
+        grown = min(self.T, max(16, 2 * size))
+        new = (k.new_empty(B, G, K, grown, D), v.new_empty(B, G, K, grown, D))
+        if held is not None:
+            for old, fresh in zip(held, new, strict=True):
+                fresh[:, :, :, :size] = old
+        return new
 
     def select(self, rows: Tensor) -> None:
         """Keep only the prompts `rows`, once all responses of the others have ended."""

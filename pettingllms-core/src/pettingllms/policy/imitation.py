@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pettingllms.policy.optimizer import OptimizerKind, PolicyOptimizer, make_optimizer
+from pettingllms.policy.scoring import token_statistics
 
 
 @attrs.frozen
@@ -80,7 +80,7 @@ def _step(
     while ordered:
         rows = max(1, microbatch_tokens // len(ordered[-1]))
         micro, ordered = ordered[-rows:], ordered[:-rows]
-        on_responses, on_prompts = _losses(model, micro)
+        on_responses, on_prompts = _losses(model, micro, with_prompts=prompt_weight > 0.0)
         ((on_responses + prompt_weight * on_prompts) / tokens).backward()  # type: ignore[no-untyped-call]
         total += float(on_responses.detach())
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -88,7 +88,7 @@ def _step(
     return total / tokens
 
 
-def _losses(model: Any, batch: Sequence[Demonstrated]) -> tuple[Tensor, Tensor]:
+def _losses(model: Any, batch: Sequence[Demonstrated], *, with_prompts: bool) -> tuple[Tensor, Tensor]:
     """Return the summed loss of the response tokens and of the prompt tokens."""
     device = next(model.parameters()).device
     width = max(len(item) for item in batch)
@@ -99,9 +99,10 @@ def _losses(model: Any, batch: Sequence[Demonstrated]) -> tuple[Tensor, Tensor]:
         part_BT[b, : len(item.prompt_ids)] = 1
         part_BT[b, len(item.prompt_ids) : len(item)] = 2
     ids_BT, part_BT = ids_BT.to(device), part_BT.to(device)
-    logits_BTV = model(input_ids=ids_BT[:, :-1], use_cache=False).logits
-    nll_BT = F.cross_entropy(
-        logits_BTV.float().flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none"
-    ).view(len(batch), -1)
+    states_BTC = model.base_model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
     target_BT = part_BT[:, 1:]
-    return (nll_BT * (target_BT == 2)).sum(), (nll_BT * (target_BT == 1)).sum()
+    counted = target_BT >= (1 if with_prompts else 2)
+    ones_N = torch.ones(int(counted.sum()), device=device)
+    logprobs_N, _ = token_statistics(model, states_BTC[counted], ids_BT[:, 1:][counted], ones_N, None)
+    on_response = target_BT[counted] == 2
+    return -logprobs_N[on_response].sum(), -logprobs_N[~on_response].sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from pettingllms.config.schema import TrainingConfig
 from pettingllms.policy.loading import LoadedModel
 from pettingllms.policy.optimizer import make_optimizer
 from pettingllms.policy.scoring import score
+
+logger = logging.getLogger(__name__)
 
 
 class Learner:
@@ -69,7 +72,8 @@ class Learner:
         """Train on `groups`: `ppo_epochs` passes of `num_minibatches` optimiser steps each.
 
         Returns:
-            Token-weighted means over all steps, `grad_norm`, `learning_rate` and counts.
+            Means over the steps of token-weighted metrics and of `grad_norm`, `learning_rate`, and the counts
+            `groups`, `optimizer_steps` and `skipped_steps` (nothing to train on, or a gradient that is not finite).
         """
         s = self._settings
         lr = self.learning_rate(iteration)
@@ -87,7 +91,9 @@ class Learner:
                         totals[name] = totals.get(name, 0.0) + value
                     steps += 1
             self.version += 1
-        metrics = {name: value / steps for name, value in totals.items()}
+        skipped = totals.pop("skipped_steps", 0.0)
+        metrics = {name: value / max(1.0, steps - skipped) for name, value in totals.items()}
+        metrics["skipped_steps"] = skipped
         return metrics | {"learning_rate": lr, "optimizer_steps": float(steps), "groups": float(len(groups))}
 
     def _step(
@@ -103,11 +109,14 @@ class Learner:
             if not (s.mask_truncated and item.sample.finish_reason == "length")
         ]
         totals: dict[str, float] = {}
+        if not counted:  # a step without gradient would still move the weights by momentum and decay
+            return {"skipped_steps": 1.0}
         self.optimizer.zero_grad()
         for micro in micro_batches(part, s.microbatch_tokens):
             batch = self._collate([part[i] for i in micro])
             weights = token_weights(batch.trained_BKR, s.loss_aggregation, sum(counted), len(counted))
-            scores = score(self.model, batch, shared_prefix=s.shared_prefix)
+            with self.loaded.arithmetic():
+                scores = score(self.model, batch, shared_prefix=s.shared_prefix)
             old_logprobs = batch.logprobs_BKR
             if old is not None:
                 old_logprobs = _pad_like([old[indices[i]] for i in micro], batch.logprobs_BKR)
@@ -125,11 +134,11 @@ class Learner:
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.max_grad_norm)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-        totals["grad_norm"] = float(norm)
-        totals["skipped_steps"] = float(not torch.isfinite(norm))
-        return totals
+        if not torch.isfinite(norm):
+            logger.warning("an optimiser step was skipped: the gradient norm is %s", float(norm))
+            return {"skipped_steps": 1.0}
+        self.optimizer.step()
+        return totals | {"grad_norm": float(norm)}
 
     def _collate(self, groups: Sequence[PromptGroup]) -> GroupBatch:
         return collate(groups, mask_truncated=self._settings.mask_truncated).to(self.device)
@@ -141,7 +150,7 @@ class Learner:
     def _reference_logprobs(self, batch: GroupBatch) -> Tensor | None:
         if self._reference is None:
             return None
-        with torch.no_grad():
+        with torch.no_grad(), self.loaded.arithmetic():
             return score(self._reference, batch, shared_prefix=self._settings.shared_prefix).logprobs_BKR
 
     @torch.no_grad()
@@ -150,7 +159,8 @@ class Learner:
         result: list[Tensor | None] = [None] * len(groups)
         for micro in micro_batches(groups, self._settings.microbatch_tokens):
             batch = self._collate([groups[i] for i in micro])
-            scores = score(self.model, batch, shared_prefix=self._settings.shared_prefix)
+            with self.loaded.arithmetic():
+                scores = score(self.model, batch, shared_prefix=self._settings.shared_prefix)
             for i, logprobs in zip(micro, scores.logprobs_BKR, strict=True):
                 result[i] = logprobs
         return [value for value in result if value is not None]

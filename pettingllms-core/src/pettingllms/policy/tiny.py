@@ -72,8 +72,6 @@ def make_tiny_model(config: TinyConfig, tokenizer: Any, seed: int, max_length: i
         head_dim=config.head_dim,
         max_position_embeddings=max_length,
         tie_word_embeddings=True,
-        initializer_range=float(__import__('os').environ.get('INIT','0.02')),
-        rope_parameters={'rope_type':'default','rope_theta':float(__import__('os').environ.get('THETA','10000'))},
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

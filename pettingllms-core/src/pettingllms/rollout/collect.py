@@ -80,6 +80,7 @@ async def play(
     fault: str | None = None
     state: S | None = None
     outcome: Outcome | None = None
+    final_state = None
     try:
         state = env.start(task, derive_seed(seed, "start"))
         while (role := env.acting_role(state)) is not None:
@@ -97,6 +98,7 @@ async def play(
             state = following
         if fault is None:
             outcome = env.outcome(state)
+        final_state = to_plain(state)
     except GenerationFault as error:
         fault = f"generation: {error}"
     except Exception as error:
@@ -109,7 +111,7 @@ async def play(
         outcome=outcome,
         turns=max(acts.values(), default=0),
         fault=fault,
-        final_state=None if state is None else to_plain(state),
+        final_state=final_state,
     )
 
 

@@ -20,7 +20,9 @@ def table(
     width = max(len(name) for name in rows)
     lines = [
         "",
-        f"held-out success, {tasks} tasks of the {split} split that training never saw",
+        f"success on {tasks} tasks of the train split"
+        if split == "train"
+        else f"held-out success, {tasks} tasks of the {split} split that training never saw",
         f"{'':{width}}  success  95% interval    turns  faults",
     ]
     for name, row in rows.items():

@@ -113,8 +113,8 @@ def play_held_out(rollouts: Rollouts[Any], tasks: Sequence[Task], seed: int) -> 
     return asyncio.run(play_once(rollouts, tasks, seed))
 
 
-Player = Callable[[Any, str, random.Random], str]
-"""(state, role, rng) -> response: a player that is no model."""
+Player = Callable[[Any, str, random.Random], str | None]
+"""(state, role, rng) -> response: a player that is no model. None gives up."""
 
 
 def play_scripted(
@@ -139,7 +139,9 @@ def play_scripted(
                     raise ValueError(
                         f"{role!r} is asked to act more often than max_turns = {environment.max_turns}"
                     )
-                state = (await environment.step(state, role, player(state, role, rng))).state
+                if (response := player(state, role, rng)) is None:
+                    break
+                state = (await environment.step(state, role, response)).state
             outcome = environment.outcome(state)
         except Exception as error:
             fault = f"environment: {type(error).__name__}: {error}"

@@ -50,6 +50,7 @@ class RunDir:
                 made = cls(root, above)
                 for folder in (made.episodes, made.checkpoints, made.validate):
                     folder.mkdir()
+                made.metrics.touch()
                 return made
         except OSError as error:
             raise ConfigError(

@@ -77,6 +77,8 @@ def demonstrate(
             if len(found) >= environment.max_turns * len(environment.roles):
                 raise ValueError(f"the episode goes on after max_turns = {environment.max_turns}")
             response = expert(state, role)
+            if response is None:  # a stray response has lost the task: nothing to learn from here on
+                break
             system = (Message("system", system_prompts[role]),) if system_prompts[role] else ()
             found.append(Demonstration(role, (*system, *environment.observe(state, role).messages), response))
             if stray is not None and rng.random() < noise:

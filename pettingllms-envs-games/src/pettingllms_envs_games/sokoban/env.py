@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import attrs
@@ -15,15 +16,17 @@ from pettingllms_envs_games.sokoban.rules import MOVES, Cell, Effect, Rows, boxe
 from pettingllms_envs_games.sokoban.solver import Estimate, remaining, solve
 from pettingllms_envs_games.sokoban.state import SokobanState
 
-DEAD_POTENTIAL = -1.25
-"""Potential of a position known to be dead; a live one has -1 to 0."""
+STEEPNESS = 3.5
+"""How fast the potential falls with the remaining moves: 0.8 times a move with the default budget of 16."""
 
 
 def potential(estimate: Estimate, scale: int) -> float:
-    """Return the potential of a position: minus its remaining moves, in shares of `scale`, bounded."""
-    if estimate.moves is None:
-        return DEAD_POTENTIAL
-    return -min(estimate.moves, scale) / scale
+    """Return the potential of a position: ``exp(-3.5 * remaining moves / scale)``, 1 when solved, 0 when dead.
+
+    A geometric potential keeps the price of a dead end in proportion to what a move can gain. A linear one makes
+    every push near the goal a bad bet for a team that still errs, and it learns to stand still.
+    """
+    return 0.0 if estimate.moves is None else math.exp(-STEEPNESS * estimate.moves / scale)
 
 
 @attrs.frozen
@@ -32,7 +35,7 @@ class SokobanEnvironment:
 
     A turn makes up to ``moves_per_turn`` moves. The planner's step stores its proposal and reports
     what that *would* do; the executor's (or player's) step moves. The episode ends when every box is
-    on a goal, or after ``max_turns`` turns, which is a failure. A dead position does not end it.
+    on a goal. It ends as a failure when the position is known to be unsolvable, or after ``max_turns`` turns.
 
     Facts of every step:
 
@@ -40,8 +43,8 @@ class SokobanEnvironment:
       wall or a blocked box; skipped), ``cut`` (beyond ``moves_per_turn``; not tried), ``effort`` (moves
       tried, at least one, in shares of the state's ``scale``): of the answer, also of a proposal.
     - ``solved``, ``failed`` (over and unsolved), ``deadlock`` (known to be unsolvable), ``boxes_delta``
-      (boxes on goals, after less before), ``progress`` (change of potential: 1 is ``scale`` moves
-      nearer to the solution): of the position, so a proposal changes none of them.
+      (boxes on goals, after less before), ``progress`` (change of potential, from 0 when
+      dead to 1 when solved): of the position, so a proposal changes none of them.
     - ``best_progress`` (the most that a turn could make), ``exact`` (whether distances are exact, or
       lower bounds because the board is large).
     - planner only: ``would_progress``, ``would_boxes_delta``, ``would_solve``, ``would_deadlock``.
@@ -68,11 +71,11 @@ class SokobanEnvironment:
         level = parse_level(list(task.data["rows"]))
         estimate = remaining(level.rows, level.player, level.boxes)
         scale = max(self.options.budget, estimate.moves or 0)
-        return SokobanState(level.rows, level.player, level.boxes, scale)
+        return SokobanState(level.rows, level.player, level.boxes, scale, dead=estimate.moves is None)
 
     def acting_role(self, state: SokobanState) -> str | None:
-        """Return who acts now, or None when the level is solved or the turns are used up."""
-        if state.turn >= self.options.max_turns or state.solved:
+        """Return who acts now, or None when the level is solved, known to be lost, or the turns are used up."""
+        if state.turn >= self.options.max_turns or state.solved or state.dead:
             return None
         if self.options.players == "single":
             return "player"
@@ -117,12 +120,12 @@ class SokobanEnvironment:
             }
             proposal = None if parsed is None else moves
             return Transition(attrs.evolve(state, pending=True, proposal=proposal), facts)
-        following = self._moved(state, effect, parsed is not None)
+        following = attrs.evolve(self._moved(state, effect, parsed is not None), dead=after.moves is None)
         facts |= {
             "progress": progress,
             "boxes_delta": boxes_delta,
             "solved": effect.solved,
-            "failed": not effect.solved and following.turn >= self.options.max_turns,
+            "failed": self.acting_role(following) is None and not effect.solved,
             "deadlock": after.moves is None,
         }
         return Transition(following, facts)
@@ -151,8 +154,8 @@ class SokobanEnvironment:
         """Return success only when every box is on a goal; the score is the share of boxes that are."""
         return Outcome(state.solved, boxes_on_goals(state.rows, state.boxes) / len(state.boxes))
 
-    def expert(self, state: SokobanState, role: str) -> str:
-        """Return the next moves of an optimal solution, or ``none`` from a dead position.
+    def expert(self, state: SokobanState, role: str) -> str | None:
+        """Return the next moves of an optimal solution, or None from a position without one.
 
         The executor's expert makes the proposal its own when that loses nothing. On boards too large for
         an optimal search within its limit the solution may be longer (`solver.solve`).
@@ -163,7 +166,7 @@ class SokobanEnvironment:
             other = play(state.rows, state.player, state.boxes, state.proposal)
             if not other.illegal and _distance(state.rows, other) == _distance(state.rows, mine):
                 moves = other.made
-        return spell(moves)
+        return spell(moves) if moves else None
 
     def random_response(self, state: SokobanState, role: str, rng: random.Random) -> str:
         """Return one to ``moves_per_turn`` random moves."""

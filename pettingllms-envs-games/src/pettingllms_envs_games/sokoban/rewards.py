@@ -6,9 +6,8 @@ move, so a good one could be paid again and again; it is therefore scored agains
 its position and never earns more than zero. Within a group of branches of one prompt this changes
 neither order nor spread.
 
-Progress and steps are both counted in shares of the budget of moves (0.0625 a move with the default
-of 16), so that a move towards the solution is worth making on long levels too: keep `step_penalty`
-above minus `progress`.
+The potential falls geometrically with the moves that remain (`env.potential`); steps are counted in
+shares of the budget of moves.
 """
 
 from __future__ import annotations
@@ -35,15 +34,16 @@ class SokobanRewardOptions:
     """Options of `games/sokoban`; all are reward units."""
 
     step_penalty: float = _weight(
-        -0.16, "for the whole budget of moves; a move tried pays its share (a turn without one pays for one)"
+        -0.04, "for the whole budget of moves; a move tried pays its share (a turn without one pays for one)"
     )
-    illegal_penalty: float = _weight(-0.05, "for every move into a wall or a blocked box")
+    illegal_penalty: float = _weight(-0.02, "for every move into a wall or a blocked box")
+    idle_penalty: float = _weight(-0.1, "for an answer without a move: passing must not beat trying")
     malformed_penalty: float = _weight(-0.2, "for an answer that cannot be read")
     overlong_penalty: float = _weight(-0.05, "for an answer of more moves than a turn has")
     box_on_target: float = _weight(0.1, "for every box brought onto a goal, taken back when it leaves")
     success_reward: float = _weight(1.0, "for solving the level")
-    failure_reward: float = _weight(-0.5, "for ending the episode unsolved")
-    progress: float = _weight(1.0, "times the change of potential (1: the whole budget of moves nearer)")
+    failure_reward: float = _weight(-0.2, "for ending the episode unsolved")
+    progress: float = _weight(1.0, "times the change of potential, which is 0 when dead and 1 when solved")
 
 
 @attrs.frozen
@@ -63,6 +63,7 @@ class SokobanReward:
         illegal = int(facts["illegal"])
         discipline = {
             "illegal": weights.illegal_penalty * illegal,
+            "idle": weights.idle_penalty if facts["parsed"] and not (illegal or int(facts["moves"])) else 0.0,
             "malformed": 0.0 if facts["parsed"] else weights.malformed_penalty,
             "overlong": weights.overlong_penalty if int(facts["cut"]) else 0.0,
         }

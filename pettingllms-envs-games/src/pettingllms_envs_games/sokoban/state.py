@@ -15,13 +15,14 @@ class SokobanState:
         rows: The static board: ``#`` wall, ``.`` goal, space floor.
         player: Where the player stands, counted from 0.
         boxes: Where the boxes stand, sorted.
-        scale: Moves that count as progress 1: those of the budget, or of the start's solution if longer.
+        scale: Moves that potential and effort are measured by: the budget's, or the start's solution if longer.
         turn: Turns that are over.
         pending: Whether a proposal waits for the executor.
         proposal: The letters of the waiting proposal; None when it could not be read.
         last_moves: The letters that the last turn carried out.
         last_illegal: The illegal moves of the last turn.
         last_parsed: Whether the last turn's moves could be read.
+        dead: Whether the position is known to be unsolvable.
     """
 
     rows: tuple[str, ...]
@@ -34,6 +35,7 @@ class SokobanState:
     last_moves: str = ""
     last_illegal: int = 0
     last_parsed: bool = True
+    dead: bool = False
 
     @property
     def solved(self) -> bool:
