@@ -15,15 +15,33 @@ from typing import Any
 
 import pytest
 
-SETTINGS = """
-model.tiny.hidden_size=16 model.tiny.num_layers=1 model.tiny.num_heads=2 model.tiny.num_kv_heads=1
-model.tiny.head_dim=8 model.tiny.intermediate_size=32 model.tiny.vocab_size=300
-model.max_length=128 model.max_new_tokens=4 training.microbatch_tokens=2048
-warm_start.steps=30 warm_start.num_tasks=24 warm_start.batch_size=16 warm_start.learning_rate=0.02
-training.num_iterations=3 training.batch_size=4 training.num_branches=4 training.learning_rate=0.003
-evaluation.interval=2 evaluation.num_tasks=6 evaluation.final_num_tasks=8
-checkpoint.save_interval=1 engine.threads=1 engine.device=cpu
-""".split()
+SETTINGS = (
+    "model.tiny.hidden_size=16",
+    "model.tiny.num_layers=1",
+    "model.tiny.num_heads=2",
+    "model.tiny.num_kv_heads=1",
+    "model.tiny.head_dim=8",
+    "model.tiny.intermediate_size=32",
+    "model.tiny.vocab_size=300",
+    "model.max_length=128",
+    "model.max_new_tokens=4",
+    "warm_start.steps=30",
+    "warm_start.num_tasks=24",
+    "warm_start.batch_size=16",
+    "warm_start.learning_rate=0.02",
+    "training.num_iterations=3",
+    "training.batch_size=4",
+    "training.num_branches=4",
+    "training.learning_rate=0.003",
+    "training.microbatch_tokens=2048",
+    "evaluation.interval=2",
+    "evaluation.num_tasks=6",
+    "evaluation.final_num_tasks=8",
+    "checkpoint.save_interval=1",
+    "engine.threads=1",
+    "engine.device=cpu",
+)
+"""A run of a second: all that a warm start, three iterations and a table need, and no more."""
 
 ENTRY_POINT = "[pettingllms]\ntoy = pettingllms.testing.toy\n"
 METADATA = "Metadata-Version: 2.1\nName: pettingllms-envs-toy\nVersion: 1.0\n"
@@ -34,7 +52,9 @@ class Tiny:
 
     settings: Sequence[str] = SETTINGS
 
-    def __init__(self, folder: Path, cache: Path, registry: Any, patch: pytest.MonkeyPatch, capture: Any) -> None:
+    def __init__(
+        self, folder: Path, cache: Path, registry: Any, patch: pytest.MonkeyPatch, capture: Any
+    ) -> None:
         self.folder, self.output, self.cache = folder, folder / "logs", cache
         self.registry = registry
         self._patch, self._capture = patch, capture

@@ -196,7 +196,8 @@ def test_settings_beside_a_resumption_are_refused(tiny, monkeypatch):
     monkeypatch.setenv("CHECKPOINT_PATH", "logs/x")
     result = tiny.cli("train", "--env", "clue")
     assert result.err == (
-        "error: CHECKPOINT_PATH goes on with the run's own settings; leave out --env or unset CHECKPOINT_PATH\n"
+        "error: CHECKPOINT_PATH goes on with the run's own settings; "
+        "leave out --env or unset CHECKPOINT_PATH\n"
     )
     with pytest.raises(CheckpointError, match="'logs/x' is no folder"):
         resume(tiny, Path("logs/x"))

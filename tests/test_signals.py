@@ -153,7 +153,9 @@ def test_a_second_signal_ends_the_run_at_once(tiny, isolated_registry):
     from pettingllms.testing import toy
 
     watcher = Watcher("pettingllms_rollouts_finished", 1)
-    tiny.registry = isolated_registry(toy=toy, first=watcher, second=Watcher("pettingllms_rollouts_finished", 1))
+    tiny.registry = isolated_registry(
+        toy=toy, first=watcher, second=Watcher("pettingllms_rollouts_finished", 1)
+    )
     result = tiny.cli("train", *tiny.arguments())
     assert (result.code, result.err.strip()) == (130, "interrupted")
 

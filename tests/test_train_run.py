@@ -28,7 +28,9 @@ def test_the_same_seed_gives_the_same_metrics_and_another_seed_others(tiny, algo
     assert sum(line["trained_groups"] for line in metrics) > 0  # or equal weights would prove nothing
     assert tiny.metrics(two.folder) == metrics
     assert tiny.last_weights(two.folder) == tiny.last_weights(one.folder)
-    assert set(tiny.last_weights(one.folder)) == ({"shared"} if mapping == "shared" else {"caller", "answerer"})
+    assert set(tiny.last_weights(one.folder)) == (
+        {"shared"} if mapping == "shared" else {"caller", "answerer"}
+    )
     other = tiny.train(*settings, "env.seed=1")
     assert tiny.metrics(other.folder) != metrics
 
@@ -96,7 +98,9 @@ def test_what_a_run_leaves_behind(tiny):
             assert metrics.keys() >= {f"{role}/{name}" for name in own}
         assert ("validation/success_rate" in metrics) == (number in (2, 3))  # every other, and the last
     assert number == 3
-    assert sorted(p.name for p in (run / "validate").iterdir()) == [f"iteration_00000{i}.json" for i in (2, 3)]
+    assert sorted(p.name for p in (run / "validate").iterdir()) == [
+        f"iteration_00000{i}.json" for i in (2, 3)
+    ]
     episodes = [p.read_text("utf-8").splitlines() for p in sorted((run / "episodes").iterdir())]
     assert [len(lines) for lines in episodes] == [4, 4, 4]
     acts = json.loads(episodes[0][0])["acts"]
@@ -120,8 +124,12 @@ def test_what_a_run_leaves_behind(tiny):
 
 
 def test_rewards_of_an_iteration_are_those_of_its_recorded_branches(tiny):
-    run = tiny.train("tracking.episodes=99", "training.num_iterations=1", "evaluation.final_num_tasks=0").folder
-    episodes = [json.loads(line) for line in (run / "episodes/iteration_000001.jsonl").read_text().splitlines()]
+    run = tiny.train(
+        "tracking.episodes=99", "training.num_iterations=1", "evaluation.final_num_tasks=0"
+    ).folder
+    episodes = [
+        json.loads(line) for line in (run / "episodes/iteration_000001.jsonl").read_text().splitlines()
+    ]
     groups = [act for episode in episodes for act in episode["acts"]]
     scores = [branch["score"] for group in groups for branch in group["branches"]]
     (metrics,) = tiny.metrics(run)
@@ -142,7 +150,9 @@ def test_rewards_of_an_iteration_are_those_of_its_recorded_branches(tiny):
 def test_metrics_of_grpo_are_of_trajectory_groups(tiny):
     settings = ("training.algorithm=grpo", "training.num_iterations=1", "tracking.episodes=99")
     run = tiny.train(*settings, "evaluation.final_num_tasks=0").folder
-    episodes = [json.loads(line) for line in (run / "episodes/iteration_000001.jsonl").read_text().splitlines()]
+    episodes = [
+        json.loads(line) for line in (run / "episodes/iteration_000001.jsonl").read_text().splitlines()
+    ]
     assert len(episodes) == 4 * 4
     returns: dict[int, list[float]] = {}
     for episode in episodes:
@@ -220,6 +230,7 @@ def test_training_goes_through_the_train_split_and_never_leaves_it(tiny):
     assert len(played) == 12
     assert len(set(played[:5])) == len(set(played[5:10])) == 5  # each epoch is a permutation
     assert set(played[:5]) == set(played[5:10])
+    assert played[:5] != played[5:10]  # in an order of its own
     from pettingllms.testing.toy import ClueOptions, ClueSuite
 
     suite = ClueSuite(ClueOptions())

@@ -9,6 +9,7 @@ import sys
 import attrs
 import pytest
 from click.testing import CliRunner
+
 from pettingllms.cli.assignments import parse_assignments
 from pettingllms.cli.main import main
 from pettingllms.errors import ConfigError
@@ -97,6 +98,27 @@ def test_expert_and_random_play_without_a_person(run):
     assert first == second
     assert "not solved, score" in first
     assert first != run("play", "clue", "--seat", "all=random", "--seed", "5").stdout
+
+
+def test_an_expert_that_sees_no_way_on_says_so_and_ends_the_episode(run, monkeypatch):
+    def expert(self, state, role):
+        return None if role == "answerer" else "0"
+
+    monkeypatch.setattr(toy.ClueEnvironment, "expert", expert)
+    ended = run("play", "clue", "--seat", "all=expert")
+    assert ended.exit_code == 0, ended.output
+    assert "caller (expert)> 0" in ended.stdout
+    assert "None" not in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "the expert (answerer) sees no way on: gave up after 1 responses"
+    assert ended.stderr == ""
+
+
+def test_show_has_an_example_of_every_seat_whatever_the_expert_says(run, monkeypatch):
+    for expert in (lambda self, state, role: None, None):
+        monkeypatch.setattr(toy.ClueEnvironment, "expert", expert)
+        record = json.loads(run("show", "clue", "--json").stdout)
+        assert set(record["examples"]) == {"caller", "answerer"}
+        assert "Heard: nothing" in record["examples"]["answerer"][0]["content"]
 
 
 def test_a_person_in_the_first_seat_by_default(run):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pettingllms.config.load import load_config
+from pettingllms.config.tiny_defaults import TINY_DEFAULTS
 from pettingllms.errors import ConfigError
 
 GUIDE = """
@@ -107,7 +108,7 @@ def test_dicts_named_after_sections_and_helpers(tmp_path: Path) -> None:
     assert (config.training.learning_rate, config.training.clip_epsilon_high) == (1e-4, None)
     assert config.training.batch_size == 5
     assert (config.env.options, config.model.tiny.num_layers) == ({"a": 1}, 2)
-    assert config.warm_start.steps == 250
+    assert config.warm_start.steps == TINY_DEFAULTS["warm_start"]["steps"]
 
 
 @pytest.mark.parametrize(

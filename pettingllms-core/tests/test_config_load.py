@@ -92,7 +92,8 @@ def test_an_unset_model_is_tiny_without_a_gpu_and_a_pretrained_one_with_a_gpu(
         1e-6,
     )
     assert load_config(overrides=["engine.device=cpu"]).model.name == "tiny"
-    assert load_config(preset_text="[model]\nname = 'tiny'").training.learning_rate == 1e-4
+    tiny_rate = TINY_DEFAULTS["training"]["learning_rate"]
+    assert load_config(preset_text="[model]\nname = 'tiny'").training.learning_rate == tiny_rate
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert load_config().model.name == "tiny"
 

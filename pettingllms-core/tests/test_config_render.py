@@ -15,6 +15,7 @@ from pettingllms.config.load import load_config, parse_config
 from pettingllms.config.presets import preset_copy
 from pettingllms.config.render import to_toml
 from pettingllms.config.schema import AgentConfig, AgentsConfig, Config, EnvConfig, SamplingConfig
+from pettingllms.config.tiny_defaults import TINY_DEFAULTS
 from pettingllms.config.unused import unused_settings
 
 text = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -100,7 +101,7 @@ def test_a_copied_preset_can_be_edited_by_taking_comments_away(tmp_path: Path) -
     copied = preset_copy("p", PRESET)
     assert "\nalpha = 0.25\n" in copied
     assert "\n# learning_rate = 1e-06\n" in copied
-    assert "## peak learning rate of AdamW [tiny: 0.0001]\n" in copied
+    assert f"## peak learning rate [tiny: {TINY_DEFAULTS['training']['learning_rate']}]\n" in copied
     lines = [
         line.removeprefix("# ") if line.startswith("# ") and not line.endswith("unset") else line
         for line in copied.splitlines()

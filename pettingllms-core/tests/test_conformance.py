@@ -11,6 +11,7 @@ import textwrap
 
 import attrs
 import pytest
+
 from pettingllms.api import Message, Observation, Outcome, Task, Transition
 from pettingllms.errors import ConfigError, PluginError
 from pettingllms.plugins.specs import EnvironmentSpec
@@ -286,6 +287,18 @@ class BadExpert(ClueEnvironment):
         return "0"
 
 
+class Quitter(ClueEnvironment):
+    """Its expert gives up half-way of an episode that only it has played."""
+
+    def expert(self, state, role):
+        return super().expert(state, role) if state.done == 0 else None
+
+
+class ExpertInNumbers(ClueEnvironment):
+    def expert(self, state, role):
+        return int(super().expert(state, role))
+
+
 class TooEasy(ClueEnvironment):
     def random_response(self, state, role, rng):
         return self.expert(state, role)
@@ -432,6 +445,12 @@ BROKEN = [
     (parts(reward=Drifts), "rewards", r"the same transition was rewarded Reward.*then Reward"),
     (parts(reward=BareNumber), "rewards", r"returned 1.0, not a Reward"),
     (parts(BadExpert), "expert", r"the expert does not solve task 'clue-\d\d' \(test, expert play\) in 8"),
+    (
+        parts(Quitter),
+        "expert",
+        r"does not solve task 'clue-\d\d' \(test, expert play\): it gives up after 2 responses",
+    ),
+    (parts(ExpertInNumbers), "expert", r"expert returned int, not a text or None"),
     (parts(TooEasy), "random-play", r"random play solves 24 of 24 tasks, above 50%"),
     (parts(OwnDice), "random-play", r"must draw from `rng` only: task 'clue"),
     (parts(CannotDraw), "render", r"render raised AttributeError"),
@@ -452,6 +471,27 @@ def test_each_fault_is_named_by_its_check(broken, check, message):
     with pytest.raises(AssertionError, match=check):
         report.require()
     json.dumps(report.to_plain())
+
+
+def test_an_expert_may_give_up_where_others_have_led():
+    gave_up = 0
+
+    class Fussy(ClueEnvironment):
+        def expert(self, state, role):
+            nonlocal gave_up
+            lost = role == "answerer" and state.said != state.code[state.done]
+            gave_up += lost
+            return None if lost else super().expert(state, role)
+
+    report = check_environment(parts(Fussy))
+    report.require()
+    assert gave_up > 3
+    assert report.result("expert").detail == "solved 9 of 9, at most 4 responses"
+
+
+def test_an_expert_that_gives_up_fails_its_own_check_and_no_other():
+    report = check_environment(parts(Quitter))
+    assert [result.name for result in report.failures] == ["expert"]
 
 
 def test_every_check_has_an_environment_that_breaks_it():

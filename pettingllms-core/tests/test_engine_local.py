@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -118,6 +121,43 @@ def test_all_who_wait_share_a_batch_and_equal_prompts_are_computed_once(engine, 
     monkeypatch.setattr(local_generator, "BATCH_TOKENS", 7)
     ask(engine, *(((i, i, i), 2, i) for i in range(10, 15)))
     assert batches == [(2, 2), (2, 2), (1, 2)]
+    batches.clear()
+    monkeypatch.setattr(local_generator, "BATCH_TOKENS", 10**6)
+    monkeypatch.setattr(local_generator, "CACHE_TOKENS", 3 * (3 + 2 * 6))  # a prompt and two full responses
+    ask(engine, *(((i, i, i), 2, i) for i in range(10, 15)))
+    assert batches == [(3, 2), (2, 2)]
+    batches.clear()
+    ask(engine, *(((i, i, i), 9, i) for i in range(10, 12)))
+    assert batches == [(1, 9), (1, 9)]  # what is over the bound on its own is answered all the same
+
+
+def test_the_event_loop_goes_on_while_the_model_runs(source, monkeypatch):
+    engine = make(source, train=False)
+    threads, release = [], threading.Event()
+    generate = local_generator.generate
+
+    def held_up(*arguments, **more):
+        threads.append(threading.current_thread())
+        assert release.wait(20)
+        return generate(*arguments, **more)
+
+    monkeypatch.setattr(local_generator, "generate", held_up)
+
+    async def beside():
+        answer = asyncio.create_task(
+            engine.generator.sample("shared", (1, 2), 1, SamplingParams(max_new_tokens=2), 0)
+        )
+        while not threads:
+            await asyncio.sleep(0.001)
+        assert not answer.done()
+        release.set()  # only a loop that is not blocked comes here
+        return await answer
+
+    assert len(asyncio.run(beside())) == 1
+    (thread,) = threads
+    assert thread is not threading.main_thread()
+    engine.close()
+    assert not thread.is_alive()
 
 
 def test_a_stop_text_ends_a_response_and_stays_in_it(engine):
@@ -273,12 +313,36 @@ def test_a_reference_is_held_only_when_it_is_used(source):
     assert with_kl.update({"shared": group.groups}, 1, 0)["shared"]["reference_kl"] > 1e-6
     assert "reference_kl" not in make(source).update({"shared": group.groups}, 0, 0)["shared"]
     assert make(source, train=False, kl_coefficient=0.1)._learners["shared"]._reference is None
+    assert make(source)._learners["shared"]._reference is None
+
+
+def test_policies_of_one_source_share_a_reference_that_is_not_trained(source, tmp_path):
+    shutil.copytree(source, tmp_path / "other")
+    config = Config(
+        model=ModelConfig(name=str(source), max_length=256),
+        training=TrainingConfig(kl_coefficient=0.1),
+        engine=EngineConfig(device="cpu", threads=1),
+    )
+    sources = {"caller": source, "answerer": source, "judge": tmp_path / "other"}
+    learners = LocalEngine(config, sources, train=True)._learners
+    caller, answerer, judge = (learners[name]._reference for name in sources)
+    assert caller is answerer
+    assert judge is not caller
+    assert all(caller is not learner.model for learner in learners.values())
+    assert not any(parameter.requires_grad for parameter in caller.parameters())
+    assert len({id(learner.model) for learner in learners.values()}) == 3
 
 
 def test_what_cannot_be_loaded_is_one_clear_line(source, tmp_path):
     with pytest.raises(ConfigError, match="holds no tokenizer") as failure:
         make(tmp_path)
     assert "\n" not in str(failure.value)
+    for name in (tmp_path / "nothing", "./nothing", "~/of/nobody", "runs/checkpoints/nothing"):
+        with pytest.raises(
+            ConfigError, match=f"^the model folder '{re.escape(str(name))}' does not exist"
+        ) as failure:
+            make(name)
+        assert "\n" not in str(failure.value)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"the tokenizer of .* cannot be loaded") as failure:
         make(tmp_path)

@@ -247,6 +247,44 @@ def test_letting_finished_prompts_go_changes_nothing(model, monkeypatch):
             same(one, other)
 
 
+@pytest.mark.parametrize("window", [None, 6])
+def test_long_responses_outgrow_their_block_and_leave_at_any_length(window, monkeypatch):
+    """The cache grows from 16 to 32 to 40 tokens while prompts leave it; tokens stay the model's own."""
+    more = (
+        {}
+        if window is None
+        else {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1}
+    )
+    model = make(**more)
+    prompts = [tuple((i * j) % 24 for j in range(1, 4 + i)) for i in range(1, 9)]
+    sizes, left = [], []
+    room, select = PromptCache._room, PromptCache.select
+
+    def measured(self, *arguments):
+        held = room(self, *arguments)
+        sizes.append(held[0].shape[3])
+        return held
+
+    def selecting(self, rows):
+        left.append((self.step, len(rows)))
+        select(self, rows)
+
+    monkeypatch.setattr(PromptCache, "_room", measured)
+    monkeypatch.setattr(PromptCache, "select", selecting)
+    answers = generate(
+        model, prompts, 1, SamplingParams(max_new_tokens=40, temperature=1.3),
+        [[(b, 0)] for b in range(8)], end_ids=frozenset(), version=0,
+        ends=lambda ids: len(ids) >= 18 + ids[0],
+    )  # fmt: skip
+    assert [size for i, size in enumerate(sizes) if i == 0 or sizes[i - 1] != size] == [16, 32, 40]
+    assert any(step > 16 and rows < 8 for step, rows in left)
+    for prompt, (sample,) in zip(prompts, answers, strict=True):
+        assert len(sample.token_ids) == min(40, 18 + sample.token_ids[0])
+        table = torch.log_softmax(plain(model, prompt, sample.token_ids) / 1.3, -1)
+        expected = table[range(len(sample.token_ids)), sample.token_ids]
+        assert sample.logprobs == pytest.approx(expected.tolist(), abs=1e-5)
+
+
 def test_random_numbers_of_long_responses_do_not_repeat():
     draws = generation._Uniforms(1, 2)
     values = [draws.at(step) for step in range(100)]

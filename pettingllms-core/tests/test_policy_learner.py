@@ -19,6 +19,7 @@ from pettingllms.config.schema import TinyConfig, TrainingConfig  # noqa: E402
 from pettingllms.policy.chat import TokenizerCodec  # noqa: E402
 from pettingllms.policy.learner import Learner  # noqa: E402
 from pettingllms.policy.loading import LoadedModel, prepare  # noqa: E402
+from pettingllms.policy.optimizer import make_optimizer  # noqa: E402
 from pettingllms.policy.scoring import verify  # noqa: E402
 from pettingllms.policy.tiny import make_tiny_model, train_tokenizer  # noqa: E402
 from pettingllms.rollout.types import Sample  # noqa: E402
@@ -262,19 +263,99 @@ def test_a_gradient_that_is_not_finite_skips_the_step_and_says_so(make):
         GROUPS[0], samples=(TrainSample(GROUPS[0].samples[0].sample, math.nan), *GROUPS[0].samples[1:])
     )
     metrics = learner.update([bad], 0, 0)
-    assert metrics["skipped_steps"] == 1.0
-    assert not math.isfinite(metrics["grad_norm"])
+    assert metrics == {"skipped_steps": 1.0, "learning_rate": 1e-2, "optimizer_steps": 1.0, "groups": 1.0}
     assert same_weights(before, weights_of(learner))
     assert [part["state"] for part in learner.optimizer.state_dict()["parts"]] == [{}]
     assert learner.update(GROUPS, 0, 0)["skipped_steps"] == 0.0
     assert not same_weights(before, weights_of(learner))
 
 
+def test_skipped_steps_are_counted_and_stay_out_of_the_means(make):
+    lost = attrs.evolve(
+        GROUPS[0], samples=tuple(TrainSample(item.sample, math.nan) for item in GROUPS[0].samples)
+    )
+    alone = make().update([GROUPS[1]], 0, 0)
+    beside = make(num_minibatches=3).update([GROUPS[1], lost, lost], 0, 0)
+    assert (beside.pop("skipped_steps"), beside.pop("optimizer_steps"), beside.pop("groups")) == (
+        2.0,
+        3.0,
+        3.0,
+    )
+    assert beside == {name: pytest.approx(alone[name]) for name in beside}
+    assert {"policy_loss", "grad_norm"} <= set(beside)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_with_nothing_to_train_on_moves_no_weight_by_momentum_or_decay(make, optimizer):
+    learner = make(optimizer=optimizer, mask_truncated=True, weight_decay=0.5)
+    learner.update(GROUPS, 0, 0)
+    before = weights_of(learner)
+    metrics = learner.update([make_group(2, 5, 4, finish="length")], 1, 0)
+    assert metrics["skipped_steps"] == 1.0
+    assert same_weights(before, weights_of(learner))
+
+
+def test_entropy_is_measured_but_trained_only_when_it_has_a_weight(make):
+    def gradient(coefficient):
+        learner = make(entropy_coefficient=coefficient, max_grad_norm=1e9)
+        entropy = learner.update(GROUPS, 0, 0)["entropy"]
+        return entropy, torch.cat([p.grad.flatten() for p in learner.model.parameters()])
+
+    (entropy, without), (same, also), (_, with_bonus) = gradient(0.0), gradient(1e-12), gradient(1.0)
+    assert entropy == pytest.approx(same)
+    assert entropy > 1.0
+    assert torch.allclose(without, also, atol=1e-7)
+    assert (with_bonus - without).norm() > 1e-3 * without.norm()
+
+
+def test_muon_steps_the_matrices_and_adamw_the_tables_and_vectors(make):
+    learner = make(optimizer="muon")
+    names = {id(parameter): name for name, parameter in learner.model.named_parameters()}
+    adamw, muon = learner.optimizer._parts
+    assert (type(adamw).__name__, type(muon).__name__) == ("AdamW", "Muon")
+    held = [{names[id(p)] for group in part.param_groups for p in group["params"]} for part in (adamw, muon)]
+    assert held[0] | held[1] == set(names.values())
+    assert not held[0] & held[1]
+    shapes = {name: parameter.ndim for name, parameter in learner.model.named_parameters()}
+    assert held[1] == {
+        name for name, ndim in shapes.items() if ndim == 2 and "embed" not in name and "head" not in name
+    }
+    assert "model.embed_tokens.weight" in held[0]
+    assert "model.layers.0.self_attn.q_proj.weight" in held[1]
+
+
+def test_the_head_of_a_model_with_untied_tables_stays_with_adamw():
+    from transformers import AutoModelForCausalLM, Qwen3Config
+
+    config = Qwen3Config(
+        vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=8, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    optimizer = make_optimizer(model, kind="muon", learning_rate=0.1, betas=(0.9, 0.999), weight_decay=0.0)
+    by_adamw = {id(p) for group in optimizer._parts[0].param_groups for p in group["params"]}
+    assert id(model.lm_head.weight) in by_adamw
+    assert id(model.model.embed_tokens.weight) in by_adamw
+    assert id(model.model.layers[0].mlp.up_proj.weight) not in by_adamw
+
+
+def test_a_muon_step_by_hand(make):
+    """Without momentum yet, the step is the gradient with its singular values near one, scaled."""
+    learner = make(optimizer="muon", learning_rate=0.1)
+    before = weights_of(learner)
+    learner.update(GROUPS, 0, 0)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    step = (before[name] - weights_of(learner)[name]) / (0.1 * 0.2 * math.sqrt(max(before[name].shape)))
+    values = torch.linalg.svdvals(step)
+    assert values.max() < 1.3
+    assert values.median() > 0.6
+
+
 def test_no_groups_is_no_update(make):
     learner = make()
     before = weights_of(learner)
     metrics = learner.update([], 3, 0)
-    assert metrics == {"learning_rate": 1e-2, "optimizer_steps": 0.0, "groups": 0.0}
+    assert metrics == {"learning_rate": 1e-2, "optimizer_steps": 0.0, "groups": 0.0, "skipped_steps": 0.0}
     assert same_weights(before, weights_of(learner))
     assert learner.version == 0
 

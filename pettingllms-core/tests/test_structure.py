@@ -11,6 +11,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pettingllms.config.structure import describe, structure, to_plain
 from pettingllms.errors import ConfigError, PluginError
 from pettingllms.plugins.instantiate import build_environment, build_options, build_reward, build_suite

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pettingllms.env.types import Message
-from pettingllms.errors import ConfigError
+from pettingllms.errors import ConfigError, EnvironmentFault
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from pettingllms.config.schema import TinyConfig  # noqa: E402
+from pettingllms.config.schema import Config, EngineConfig, ModelConfig, TinyConfig, WarmStartConfig  # noqa: E402
 from pettingllms.policy.chat import TokenizerCodec  # noqa: E402
 from pettingllms.policy.generation import generate  # noqa: E402
 from pettingllms.policy.imitation import Demonstrated, imitate  # noqa: E402
-from pettingllms.policy.loading import prepare  # noqa: E402
+from pettingllms.policy.loading import load_model, prepare  # noqa: E402
+from pettingllms.policy.saving import save_model  # noqa: E402
 from pettingllms.policy.scoring import verify  # noqa: E402
 from pettingllms.policy.tiny import make_tiny_model, train_tokenizer  # noqa: E402
 from pettingllms.rollout.types import SamplingParams  # noqa: E402
 from pettingllms.testing.toy import ClueEnvironment, ClueOptions, ClueSuite  # noqa: E402
-from pettingllms.training.warm_start import batches_of, demonstrate, texts_of  # noqa: E402
+from pettingllms.training.source import starting_weights  # noqa: E402
+from pettingllms.training.warm_start import batches_of, demonstrate, texts_of, wander  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -85,12 +88,99 @@ def test_no_more_demonstrations_than_tasks():
 
 
 def test_an_environment_without_an_expert_is_refused_in_one_line():
-    class Mute(ClueEnvironment):
-        expert = None
-
     with pytest.raises(ConfigError, match="no expert to clone") as failure:
         show(environment=Mute(OPTIONS))
     assert "\n" not in str(failure.value)
+
+
+def test_where_the_expert_gives_up_its_demonstrations_end():
+    class Fussy(ClueEnvironment):
+        def expert(self, state, role):
+            lost = role == "answerer" and state.said != state.code[state.done]
+            return None if lost else super().expert(state, role)
+
+    found = show(num_tasks=30, noise=1.0, environment=Fussy(OPTIONS))
+    calls = [d for d in found if d.role == "caller"]
+    assert 30 <= len(calls) < 30 * 2  # nearly every random call is wrong, and nothing follows it
+    assert len(found) - len(calls) < 12
+    assert all(d.response.isdigit() for d in found)
+
+    class Hopeless(ClueEnvironment):
+        def expert(self, state, role):
+            return None
+
+    with pytest.raises(EnvironmentFault, match="the expert's play of the train split shows nothing"):
+        show(environment=Hopeless(OPTIONS))
+
+
+class Mute(ClueEnvironment):
+    expert = None
+
+
+class Silent(Mute):
+    random_response = None
+
+
+@pytest.mark.parametrize("environment", [Mute(OPTIONS), Silent(OPTIONS)])
+def test_without_an_expert_random_play_or_silence_shows_the_prompts(environment):
+    found = wander(environment, ClueSuite(OPTIONS), PROMPTS, num_tasks=6, seed=0)
+    assert found == wander(environment, ClueSuite(OPTIONS), PROMPTS, num_tasks=6, seed=0)
+    texts = texts_of(found)
+    assert {d.role for d in found} == {"caller", "answerer"}
+    assert "Say the digit." in texts
+    assert any("Digit: " in text for text in texts)
+    answers = {d.response for d in found}
+    if isinstance(environment, Silent):
+        assert answers == {""}
+        assert any("Heard: nothing" in text for text in texts)
+    else:
+        assert answers <= set("0123456789")
+        assert len(answers) > 3
+        assert found != wander(environment, ClueSuite(OPTIONS), PROMPTS, num_tasks=6, seed=1)
+
+
+def weights_for(environment, tmp_path, monkeypatch, *, steps):
+    monkeypatch.setenv("PETTINGLLMS_CACHE", str(tmp_path))
+    config = Config(
+        model=ModelConfig(name="tiny", max_length=128, tiny=SHAPE),
+        warm_start=WarmStartConfig(steps=steps, num_tasks=6, learning_rate=1e-3),
+        engine=EngineConfig(device="cpu", threads=1),
+    )
+    problem = SimpleNamespace(environment=environment, suite=ClueSuite(OPTIONS))
+    said = []
+    folder = starting_weights(config, problem, SimpleNamespace(system_prompts=PROMPTS), said.append)
+    return folder, said
+
+
+@pytest.mark.parametrize("environment", [ClueEnvironment(OPTIONS), Mute(OPTIONS), Silent(OPTIONS)])
+def test_the_tiny_model_is_made_without_an_expert_when_nothing_is_cloned(environment, tmp_path, monkeypatch):
+    folder, said = weights_for(environment, tmp_path, monkeypatch, steps=0)
+    assert said == []
+    loaded = load_model(folder, ModelConfig(), torch.device("cpu"))
+    # Words of the prompts are single tokens, of both seats, so the tokenizer was trained on them.
+    for word in (" Digit", " Heard", "Say"):
+        assert len(loaded.tokenizer.encode(word, add_special_tokens=False)) == 1
+    again, said = weights_for(environment, tmp_path, monkeypatch, steps=0)
+    assert again == folder
+    assert said == [f"model: found in the cache ({folder})"]
+
+
+def test_to_clone_without_an_expert_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"no expert to clone; set warm_start\.steps = 0"):
+        weights_for(Mute(OPTIONS), tmp_path, monkeypatch, steps=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_a_model_shows_no_progress_bar(tokenizer, tmp_path, capfd):
+    from transformers.utils import logging
+
+    model = make_tiny_model(SHAPE, tokenizer, 0, max_length=128)
+    logging.enable_progress_bar()
+    model.save_pretrained(tmp_path / "loud")
+    assert "Writing model shards" in capfd.readouterr().err  # what there is to silence
+    logging.enable_progress_bar()
+    save_model(model, tokenizer, tmp_path / "quiet")
+    assert capfd.readouterr() == ("", "")
 
 
 @settings(max_examples=150)
@@ -188,15 +278,16 @@ def test_the_loss_is_the_models_own_on_the_responses_whatever_the_micro_batches(
     ].norm()
 
 
-def test_a_clone_learns_to_answer_and_end_and_repeats_bit_for_bit(tokenizer):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_clone_learns_to_answer_and_end_and_repeats_bit_for_bit(tokenizer, optimizer):
     codec = TokenizerCodec(tokenizer, enable_thinking=False)
     demonstrations = show(num_tasks=8, noise=0.0)
     batches = batches_of(demonstrations, codec, steps=60, batch_size=16, seed=0)
     model, again = make_model(tokenizer), make_model(tokenizer)
-    losses = fit(model, batches)
+    losses = fit(model, batches, optimizer=optimizer)
     assert len(losses) == 60
     assert losses[-1] < 0.2 * losses[0]
-    assert losses == fit(again, batches)
+    assert losses == fit(again, batches, optimizer=optimizer)
     for one, other in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     (samples,) = generate(
@@ -205,6 +296,20 @@ def test_a_clone_learns_to_answer_and_end_and_repeats_bit_for_bit(tokenizer):
     )  # fmt: skip
     texts = [codec.decode(sample.token_ids) for sample in samples]
     assert sum(len(text) == 1 and text.isdigit() for text in texts) >= 6
+
+
+def test_arithmetic_is_bfloat16_where_asked_and_weights_stay_float32(tokenizer, tmp_path):
+    save_model(make_model(tokenizer), tokenizer, tmp_path)
+    for dtype, expected in (
+        ("float32", torch.float32),
+        ("auto", torch.float32),
+        ("bfloat16", torch.bfloat16),
+    ):
+        loaded = load_model(tmp_path, ModelConfig(dtype=dtype), torch.device("cpu"))
+        assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+        with loaded.arithmetic(), torch.no_grad():
+            projected = loaded.model.model.layers[0].mlp.up_proj(torch.ones(1, SHAPE.hidden_size))
+        assert projected.dtype == expected
 
 
 def test_the_demonstrations_solve_the_tasks():

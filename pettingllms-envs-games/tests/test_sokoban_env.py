@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
+import re
 from typing import Any
 
 import attrs
@@ -18,14 +20,16 @@ from pettingllms_envs_games.plugin import (
     pettingllms_register_reward_functions,
 )
 from pettingllms_envs_games.sokoban import roles
-from pettingllms_envs_games.sokoban.env import SokobanEnvironment
+from pettingllms_envs_games.sokoban.env import STEEPNESS, SokobanEnvironment, potential
 from pettingllms_envs_games.sokoban.options import SokobanOptions
 from pettingllms_envs_games.sokoban.rewards import (
     SokobanReward,
     SokobanRewardOptions,
     SokobanSparseReward,
+    SokobanSparseRewardOptions,
 )
-from pettingllms_envs_games.sokoban.rules import draw
+from pettingllms_envs_games.sokoban.rules import draw, goals_of
+from pettingllms_envs_games.sokoban.solver import Estimate, remaining
 from pettingllms_envs_games.sokoban.state import SokobanState
 from pettingllms_envs_games.sokoban.suite import SokobanSuite
 
@@ -55,26 +59,33 @@ def test_the_team_proposes_then_moves() -> None:
     state = TEAM.start(LEVEL, 0)
     assert isinstance(TEAM, Environment)
     assert (TEAM.roles, TEAM.acting_role(state)) == (("planner", "executor"), "planner")
-    assert text(TEAM, state) == (
+    board = (
         "# # # # # #\n# @ _ _ _ #\n# _ $ _ . #\n# _ _ _ _ #\n# # # # # #\n"
-        "Player 2 2. Box 3 3. Goal 3 5. Turn 1 of 4, 4 moves."
+        "Player 2 2. Box 3 3: 1 D 1 R of player. Goal 3 5: 0 U 2 R of box."
     )
+    assert text(TEAM, state) == f"Turn 1 of 4, up to 4 moves.\n{board}"
     proposed = step(TEAM, state, "D R")
     facts = proposed.facts
-    assert (facts["would_progress"], facts["progress"], facts["would_solve"]) == (2 / 16, 0.0, False)
+    nearer = math.exp(-STEEPNESS * 1 / 16) - math.exp(-STEEPNESS * 3 / 16)
+    assert (facts["would_progress"], facts["progress"]) == (pytest.approx(nearer), 0.0)
+    assert facts["would_solve"] is False
     assert attrs.evolve(proposed.state, pending=False, proposal=None) == state  # nothing has moved
-    assert text(TEAM, proposed.state).endswith(
-        "Proposal: D R. Result: player 3 3, box 3 4, solved no, illegal 0."
+    assert text(TEAM, proposed.state) == (
+        "Turn 1 of 4, up to 4 moves.\n"
+        f"Proposal: D R. Result: player 3 3, box 3 4, solved no, illegal 0.\n{board}"
     )
     moved = step(TEAM, proposed.state, "D R U")
     assert (moved.state.player, moved.state.boxes, moved.state.turn) == ((1, 2), ((2, 3),), 1)
-    assert text(TEAM, moved.state).endswith("Turn 2 of 4, 4 moves.\nLast: D R U.")
+    assert text(TEAM, moved.state).startswith("Turn 2 of 4, up to 4 moves.\nLast: D R U.\n# # #")
+    assert text(TEAM, moved.state).endswith(
+        "\nPlayer 2 3. Box 3 4: 1 D 1 R of player. Goal 3 5: 0 U 1 R of box."
+    )
     unread = step(TEAM, moved.state, "let me see")
-    assert text(TEAM, unread.state).endswith("Proposal: unreadable.")
+    assert "\nLast: D R U.\nProposal: unreadable.\n# # #" in text(TEAM, unread.state)
     blocked = step(TEAM, unread.state, "U U L U")
-    assert text(TEAM, blocked.state).endswith("Last: L. Illegal 3.")
+    assert "\nLast: L. Illegal 3.\n# # #" in text(TEAM, blocked.state)
     nothing = step(TEAM, step(TEAM, blocked.state, "none").state, "?")
-    assert text(TEAM, nothing.state).endswith("Last: unreadable.")
+    assert "\nLast: unreadable.\n# # #" in text(TEAM, nothing.state)
 
 
 def test_a_timeout_is_a_failure_and_never_a_success() -> None:
@@ -88,7 +99,7 @@ def test_a_timeout_is_a_failure_and_never_a_success() -> None:
     assert (facts["failed"], facts["solved"]) == (True, False)
     assert (TEAM.outcome(state).success, TEAM.outcome(state).score) == (False, 0.0)
     assert REWARDS[0](last, "executor").parts["failure"] == SokobanRewardOptions().failure_reward
-    assert REWARDS[1](last, "executor").team == -1.0
+    assert REWARDS[1](last, "executor").team == SokobanSparseRewardOptions().failure_reward < 0
 
 
 def test_solving_on_the_last_turn_is_a_success() -> None:
@@ -107,8 +118,87 @@ def test_facts_tell_unreadable_illegal_and_overlong_answers() -> None:
     assert (wall["parsed"], wall["legal"], wall["illegal"]) == (True, False, 2)
     long = step(SINGLE, state, "R R R R R")
     assert (long.facts["cut"], long.facts["moves"], long.state.player) == (3, 2, (1, 3))
-    dead = step(SINGLE, step(SINGLE, state, "R D").state, "none").facts
-    assert dead["deadlock"] is True
+    idle = step(SINGLE, state, "none").facts
+    assert (idle["parsed"], idle["legal"], idle["moves"], idle["illegal"]) == (True, True, 0, 0)
+
+
+SMALL_ROOM = ["######", "#@   #", "# $ .#", "#    #", "######"]
+LARGE_ROOM = [
+    "#########",
+    "#@      #",
+    "# $ . $ #",
+    "#    .  #",
+    "#       #",
+    "#       #",
+    "#       #",
+    "#########",
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "ruin", "exact"), [(SMALL_ROOM, "R D", True), (LARGE_ROOM, "R D D D D", False)]
+)
+@pytest.mark.parametrize("players", ["team", "single"])
+def test_a_dead_position_ends_the_episode_as_a_failure_at_once(
+    rows: list[str], ruin: str, exact: bool, players: Any
+) -> None:
+    env = SokobanEnvironment(SokobanOptions(players=players, max_turns=8, moves_per_turn=5, boxes=1))
+    state = env.start(Task("t", {"rows": rows}), 0)
+    if players == "team":
+        warned = step(env, state, ruin)
+        assert (warned.facts["would_deadlock"], warned.facts["deadlock"]) == (True, False)
+        assert warned.facts["failed"] is False
+        state = warned.state
+        assert env.acting_role(state) == "executor"  # a proposal ruins nothing
+    last = step(env, state, ruin)
+    facts = last.facts
+    assert (facts["exact"], facts["deadlock"], facts["failed"], facts["solved"]) == (exact, True, True, False)
+    assert (last.state.dead, last.state.turn, env.acting_role(last.state)) == (True, 1, None)
+    assert not env.outcome(last.state).success
+    assert facts["progress"] < 0
+    assert REWARDS[0](last, env.roles[-1]).parts["failure"] == SokobanRewardOptions().failure_reward
+    assert env.expert(last.state, env.roles[-1]) is None
+    assert from_json(to_json(last.state), SokobanState) == last.state
+
+
+def test_a_level_that_is_dead_from_the_start_is_over_before_anybody_acts() -> None:
+    state = TEAM.start(Task("t", {"rows": ["#####", "#$ .#", "#@  #", "#####"]}), 0)
+    assert (state.dead, TEAM.acting_role(state), TEAM.outcome(state).success) == (True, None, False)
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_the_potential_falls_by_one_factor_a_move(moves: int, scale: int) -> None:
+    here, further = (potential(Estimate(number, True), scale) for number in (moves, moves + 1))
+    assert 0 < further < here <= 1
+    assert further / here == pytest.approx(math.exp(-STEEPNESS / scale))
+    assert potential(Estimate(0, True), scale) == 1
+    assert potential(Estimate(None, True), scale) == potential(Estimate(None, False), scale) == 0
+
+
+def test_an_answer_without_a_move_is_idle_and_one_that_tried_is_not() -> None:
+    options = SokobanRewardOptions()
+    for env in (SINGLE, TEAM):
+        state, role = env.start(LEVEL, 0), env.roles[0]
+        parts = {
+            answer: REWARDS[0](step(env, state, answer), role).parts
+            for answer in ("none", "U L", "D", "what")
+        }
+        assert [part["idle"] for part in parts.values()] == [options.idle_penalty, 0.0, 0.0, 0.0]
+        assert [part["malformed"] for part in parts.values()] == [0.0, 0.0, 0.0, options.malformed_penalty]
+        assert parts["U L"]["illegal"] == 2 * options.illegal_penalty
+        steps = [options.step_penalty * tried / state.scale for tried in (1, 2, 1, 1)]
+        assert [part["step"] for part in parts.values()] == pytest.approx(steps)
+
+
+def test_steps_cost_the_step_penalty_for_a_whole_budget() -> None:
+    options = SokobanOptions(players="single", max_turns=4, moves_per_turn=3)
+    env, total = SokobanEnvironment(options), 0.0
+    state = env.start(LEVEL, 0)
+    while env.acting_role(state) is not None:
+        last = step(env, state, "U U L")
+        total += REWARDS[0](last, "player").parts["step"]
+        state = last.state
+    assert total == pytest.approx(SokobanRewardOptions().step_penalty)
 
 
 def test_rewards_order_good_idle_and_ruinous_answers() -> None:
@@ -126,24 +216,62 @@ def test_rewards_order_good_idle_and_ruinous_answers() -> None:
     assert dense(step(TEAM, team, "what"), "planner").local < local[2]
 
 
+def bound(options: SokobanOptions) -> float:
+    """The most that one answer can earn or lose, in either part of the reward."""
+    weights = SokobanRewardOptions()
+    team = abs(weights.step_penalty) + weights.box_on_target * options.boxes
+    team += max(weights.success_reward, -weights.failure_reward)
+    once = (weights.idle_penalty, weights.malformed_penalty, weights.overlong_penalty, weights.step_penalty)
+    local = sum(map(abs, once)) + options.moves_per_turn * abs(weights.illegal_penalty)
+    return weights.progress + max(team, local)
+
+
+def assert_positions(line: str, state: SokobanState) -> None:
+    """The line names every cell, and each offset leads there from where it is counted."""
+
+    def cells(name: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Return every cell of `name` with the cell that its offset is counted from."""
+        (part,) = re.findall(rf"{name} ((?:\d+ \d+: \d+ [UD] \d+ [LR] of \w+(?:, )?)+)\.", line)
+        found = []
+        for r, c, down, vertical, right, horizontal in re.findall(
+            r"(\d+) (\d+): (\d+) ([UD]) (\d+) ([LR])", part
+        ):
+            cell = (int(r) - 1, int(c) - 1)
+            rows = int(down) if vertical == "D" else -int(down)
+            columns = int(right) if horizontal == "R" else -int(right)
+            found.append((cell, (cell[0] - rows, cell[1] - columns)))
+        return found
+
+    player = state.player
+    assert line.startswith(f"Player {player[0] + 1} {player[1] + 1}. Box ")
+    assert cells("Box") == [(box, player) for box in state.boxes]
+    goals = cells("Goal")
+    assert sorted(goal for goal, _ in goals) == sorted(goals_of(state.rows))
+    for goal, box in goals:
+        apart = [abs(goal[0] - r) + abs(goal[1] - c) for r, c in state.boxes]
+        assert apart[state.boxes.index(box)] == min(apart)
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**6), st.booleans(), st.lists(responses, max_size=10))
 def test_steps_are_pure_fresh_serialisable_and_bounded(seed: int, single: bool, answers: list[str]) -> None:
     options = SokobanOptions(players="single" if single else "team", boxes=1 + seed % 2)
     env = SokobanEnvironment(options)
-    state = env.start(SokobanSuite(options, seed=seed).task("train", 0), 0)
+    begin = state = env.start(SokobanSuite(options, seed=seed).task("train", 0), 0)
+    total = 0.0
     for answer in answers:
         role = env.acting_role(state)
         if role is None:
-            assert state.solved or state.turn == env.max_turns
+            assert state.solved or state.dead or state.turn == env.max_turns
             break
+        assert not state.dead
         before = to_json(state)
         lines = text(env, state).splitlines()
         board = draw(state.rows, state.player, state.boxes, floor="_")
-        assert lines[: len(board)] == [" ".join(row) for row in board]
-        words = f"Player {state.player[0] + 1} {state.player[1] + 1}. Box "
-        words += ", ".join(f"{r + 1} {c + 1}" for r, c in state.boxes) + ". Goal"
-        assert lines[len(board)].startswith(words)
+        assert lines[-1 - len(board) : -1] == [" ".join(row) for row in board]
+        assert lines[0].startswith(f"Turn {state.turn + 1} of ")
+        assert len(lines) == len(board) + 2 + (state.turn > 0) + (role == "executor")
+        assert_positions(lines[-1], state)
         first, other, again = (step(env, state, given) for given in (answer, "U L", answer))
         assert first == again  # the branch between them left no trace
         assert to_json(state) == before
@@ -152,10 +280,17 @@ def test_steps_are_pure_fresh_serialisable_and_bounded(seed: int, single: bool, 
         assert isinstance(other.state, SokobanState)
         for reward in REWARDS:
             scored = reward(first, role)
-            assert all(-2.2 <= value <= 2 for value in (scored.team, scored.local))
+            assert all(abs(value) <= bound(options) for value in (scored.team, scored.local))
             assert role != "planner" or scored.local <= 0
         assert env.outcome(first.state).success == first.facts["solved"]
+        over = env.acting_role(first.state) is None
+        assert first.facts["failed"] == (over and not first.facts["solved"])
+        assert over or not first.facts["deadlock"]
+        total += REWARDS[0](first, role).parts.get("progress", 0.0)
         state = first.state
+    positions = ((s.player, s.boxes) for s in (begin, state))
+    start, end = (potential(remaining(state.rows, *position), state.scale) for position in positions)
+    assert total == pytest.approx(SokobanRewardOptions().progress * (end - start))
 
 
 def mixed(transitions: list[tuple[Transition[Any], str]], reward: Any) -> float:
@@ -249,6 +384,7 @@ def test_the_expert_solves_and_random_play_does_not(players: Any) -> None:
         state, made = env.start(task, 0), 0
         while (role := env.acting_role(state)) is not None:
             answer = env.expert(state, role) if expert else env.random_response(state, role, rng)
+            assert answer is not None
             transition = step(env, state, answer)
             made += 0 if role == "planner" else int(transition.facts["moves"])
             state = transition.state
@@ -270,8 +406,9 @@ def test_the_executors_expert_overrules_a_bad_proposal_only() -> None:
 
 
 def test_the_expert_gives_up_on_dead_positions() -> None:
-    dead = step(SINGLE, step(SINGLE, SINGLE.start(LEVEL, 0), "R D").state, "D").state
-    assert SINGLE.expert(dead, "player") == "none"
+    for position in ("R D", "R D D"):
+        dead = step(SINGLE, SINGLE.start(LEVEL, 0), position).state
+        assert SINGLE.expert(dead, "player") is None
 
 
 def test_tasks_that_are_no_level_are_refused() -> None:

@@ -31,9 +31,7 @@ class MissingExtraError(PettingLLMsError):
     """An optional dependency is not installed."""
 
     def __init__(self, library: str, extra: str) -> None:
-        super().__init__(
-            f"{library} is not installed; run: pip install 'pettingllms-core[{extra}]'"
-        )
+        super().__init__(f"{library} is not installed; run: pip install 'pettingllms-core[{extra}]'")
 
 
 class EnvironmentFault(PettingLLMsError):

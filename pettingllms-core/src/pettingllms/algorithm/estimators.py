@@ -110,7 +110,7 @@ def trajectory_return(episode: Episode) -> float | None:
 
 
 def grpo(rollouts: Sequence[Sequence[Episode]], norm: Norm, *, drop_zero_variance: bool) -> Estimate:
-    """Compare the independent rollouts of each task by their return; every response of a rollout gets its advantage.
+    """Compare the independent rollouts of each task by their return; its responses share its advantage.
 
     Responses to one identical prompt (the first act of every rollout, at least) are packed
     into one `PromptGroup`, so that the prompt is computed once. Counts are of trajectory groups.

@@ -171,14 +171,14 @@ def _tasks_and_examples(spec: EnvironmentSpec, options: Any, environment: Any) -
 
 
 async def _first_observations(environment: Any, task: Any) -> dict[str, Observation]:
-    """Play `task` with the expert, else in silence, until every role has been seen once."""
+    """Play `task` with the expert, in silence without its answer, until every role has been seen once."""
     state = environment.start(task, 0)
     seen: dict[str, Observation] = {}
     while (role := environment.acting_role(state)) is not None and len(seen) < len(environment.roles):
         seen.setdefault(role, environment.observe(state, role))
         expert = getattr(environment, "expert", None)
-        response = expert(state, role) if expert is not None else ""
-        state = (await environment.step(state, role, response)).state
+        response = None if expert is None else expert(state, role)
+        state = (await environment.step(state, role, response or "")).state
     return seen
 
 

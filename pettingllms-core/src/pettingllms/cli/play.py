@@ -132,7 +132,11 @@ async def _play(
         click.secho(f"-- {role}, turn {acted[role]} of {environment.max_turns}", bold=True)
         response = _respond(environment, state, role, players[role], chance)
         if response is None:
-            click.echo(f"\nleft after {sum(acted.values()) - 1} responses")
+            count = sum(acted.values()) - 1
+            if players[role] == "human":
+                click.echo(f"\nleft after {count} responses")
+            else:
+                click.secho(f"the expert ({role}) sees no way on: gave up after {count} responses", fg="red")
             return
         transition = await environment.step(state, role, response)
         _report(transition, role, reward)
@@ -147,17 +151,18 @@ async def _play(
 
 
 def _respond(environment: Any, state: Any, role: str, player: str, chance: random.Random) -> str | None:
-    """Return the response of the seat; None when the person has left."""
+    """Return the response of the seat; None when the person has left or the expert gives up."""
     if player == "human":
         for message in environment.observe(state, role).messages:
             click.echo(message.content)
         return _ask(role)
     if player == "expert":
-        response = environment.expert(state, role)
+        response: str | None = environment.expert(state, role)
     else:
         response = environment.random_response(state, role, chance)
-    click.echo(f"{role} ({player})> {response}")
-    return str(response)
+    if response is not None:
+        click.echo(f"{role} ({player})> {response}")
+    return response
 
 
 def _ask(role: str) -> str | None:

@@ -53,9 +53,10 @@ class _Prompt:
 class LocalGenerator:
     """See `pettingllms.rollout.types.Generator`.
 
-    A batch starts when the event loop has gone quiet. As long as environments compute and do not wait, that is when all
-    episodes wait for responses: then what shares a batch does not depend on the clock, and a run repeats exactly.
-    The forward runs in a thread of its own, so that steps that do wait (a sandbox, a server) go on beside it.
+    A batch starts when the event loop has gone quiet. As long as environments compute and do not wait, that
+    is when all episodes wait for responses: then what shares a batch does not depend on the clock, and a run
+    repeats exactly. The forward runs in a thread of its own, so that steps that do wait (a sandbox, a server)
+    go on beside it.
     """
 
     def __init__(self, learners: Mapping[str, Learner]) -> None:

@@ -52,9 +52,7 @@ class EnvironmentSpec:
     factory: str = attrs.field(validator=_reference)
     suite: str = attrs.field(validator=_reference)
     state: str = attrs.field(validator=_reference)
-    options: str = attrs.field(
-        default="pettingllms.env.base:EnvironmentOptions", validator=_reference
-    )
+    options: str = attrs.field(default="pettingllms.env.base:EnvironmentOptions", validator=_reference)
     roles: Mapping[str, str]
     reward: str
     preset: str = ""

@@ -18,7 +18,8 @@ class TokenizerCodec:
     def __init__(self, tokenizer: Any, *, enable_thinking: bool) -> None:
         if tokenizer.chat_template is None:
             raise ConfigError(
-                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; use an instruction-tuned model"
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; "
+                "use an instruction-tuned model"
             )
         self._tokenizer = tokenizer
         self._thinking = enable_thinking
@@ -26,7 +27,7 @@ class TokenizerCodec:
         self._system_is_user: bool | None = None
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """See `ChatCodec.encode`. Templates without a system turn get it in front of the first user message."""
+        """See `ChatCodec.encode`. Where the template has no system turn, it opens the first user message."""
         chat = [{"role": message.role, "content": message.content} for message in messages]
         if self._system_is_user is None:
             self._system_is_user = not self._takes_system()

@@ -36,7 +36,7 @@ class PromptCache:
         if self.step < 0:
             self.prompts[layer] = (k, v)
             return attend_prompt(q, k, v, scale, window)
-        B, H, _, D = q.shape
+        B, _, _, D = q.shape
         G = k.shape[1]
         own_k, own_v = self.own[layer] = self._room(layer, k, v, (B, G, self.K, D))
         own_k[:, :, :, self.step] = k

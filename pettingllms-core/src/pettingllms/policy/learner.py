@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import random
@@ -18,6 +19,7 @@ from pettingllms.algorithm.loss import LossSettings, policy_loss, token_weights
 from pettingllms.config.schema import TrainingConfig
 from pettingllms.policy.loading import LoadedModel
 from pettingllms.policy.optimizer import make_optimizer
+from pettingllms.policy.saving import save_model
 from pettingllms.policy.scoring import score
 
 logger = logging.getLogger(__name__)
@@ -72,8 +74,9 @@ class Learner:
         """Train on `groups`: `ppo_epochs` passes of `num_minibatches` optimiser steps each.
 
         Returns:
-            Means over the steps of token-weighted metrics and of `grad_norm`, `learning_rate`, and the counts
-            `groups`, `optimizer_steps` and `skipped_steps` (nothing to train on, or a gradient that is not finite).
+            Means of token-weighted metrics and of `grad_norm` over the steps that were taken (absent when
+            there was none), `learning_rate`, and the counts `groups`, `optimizer_steps` and, of these,
+            `skipped_steps` (nothing to train on, or a gradient that is not finite).
         """
         s = self._settings
         lr = self.learning_rate(iteration)
@@ -167,8 +170,7 @@ class Learner:
 
     def save(self, folder: Path) -> None:
         """Write weights and tokenizer as a Hugging Face folder, the optimiser beside them."""
-        self.model.save_pretrained(folder)
-        self.loaded.tokenizer.save_pretrained(folder)
+        save_model(self.model, self.loaded.tokenizer, folder)
         torch.save({"optimizer": self.optimizer.state_dict(), "version": self.version}, folder / "learner.pt")
 
     def load(self, folder: Path) -> None:
@@ -185,7 +187,7 @@ def _split(order: list[int], parts: int) -> list[list[int]]:
     """Cut `order` into up to `parts` runs of nearly equal length."""
     parts = min(parts, len(order))
     cuts = [round(i * len(order) / parts) for i in range(parts + 1)]
-    return [order[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [order[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 def _pad_like(values: list[Tensor], like_BKR: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from pettingllms.config.schema import ModelConfig
 from pettingllms.errors import ConfigError
 from pettingllms.policy.chat import TokenizerCodec
+from pettingllms.policy.saving import silence_progress_bars
 from pettingllms.policy.scoring import UnsupportedModelError, verify
 
 
@@ -56,12 +58,33 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def check_source(source: str | Path) -> None:
+    """Refuse a folder that is not there, before anything takes it for a name on the hub.
+
+    A name on the hub is ``name`` or ``owner/name``; whatever starts with ``.``, ``~`` or ``/``, ends with a
+    slash or has two or more of them can only be a folder.
+
+    Raises:
+        ConfigError: The folder does not exist, or is a file.
+    """
+    text = os.fspath(source).replace(os.sep, "/")
+    is_path = isinstance(source, Path) or text.startswith((".", "~", "/")) or text.endswith("/")
+    if Path(source).is_dir() or not (is_path or text.count("/") > 1):
+        return
+    if Path(source).exists():
+        raise ConfigError(f"the model {str(source)!r} is a file; name the folder that holds it")
+    raise ConfigError(
+        f"the model folder {str(source)!r} does not exist; correct it, or give a name on the Hugging Face hub"
+    )
+
+
 def load_model(source: str | Path, settings: ModelConfig, device: torch.device) -> LoadedModel:
     """Load `source`, a folder or a name on the Hugging Face hub.
 
     Raises:
         ConfigError: It cannot be loaded, or its architecture is not supported; the text says why.
     """
+    check_source(source)
     tokenizer = _load_tokenizer(source)
     model = _load_weights(source, settings, device)
     codec = TokenizerCodec(tokenizer, enable_thinking=settings.enable_thinking)
@@ -76,7 +99,8 @@ def load_model(source: str | Path, settings: ModelConfig, device: torch.device) 
             verify(model, tolerance=1e-3 if loaded.autocast is None else 0.25)
     except UnsupportedModelError as error:
         raise ConfigError(
-            f"{type(model).__name__} ({str(source)!r}) is not supported: {error}; use a Qwen, Llama or Mistral model"
+            f"{type(model).__name__} ({str(source)!r}) is not supported: {error}; "
+            "use a Qwen, Llama or Mistral model"
         ) from error
     return loaded
 
@@ -95,18 +119,21 @@ def _load_tokenizer(source: str | Path) -> Any:
     if Path(source).is_dir():
         names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
         if not any((Path(source) / name).is_file() for name in names):
-            raise ConfigError(f"the model folder {str(source)!r} holds no tokenizer (tokenizer.json); save it there too")
+            raise ConfigError(
+                f"the model folder {str(source)!r} holds no tokenizer (tokenizer.json); save it there too"
+            )
     try:
         return AutoTokenizer.from_pretrained(source)
     except Exception as error:  # the library raises OSError, ValueError, KeyError and the hub's own
-        raise ConfigError(f"the tokenizer of {str(source)!r} cannot be loaded: {_first_line(error)}") from error
+        raise ConfigError(
+            f"the tokenizer of {str(source)!r} cannot be loaded: {_first_line(error)}"
+        ) from error
 
 
 def _load_weights(source: str | Path, settings: ModelConfig, device: torch.device) -> Any:
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # the run has a display of its own
+    silence_progress_bars()
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     except Exception as error:

@@ -103,7 +103,9 @@ def token_statistics(
 ) -> tuple[Tensor, Tensor]:
     """Return log-probability of the target and entropy, both (N,) in float32, block by block."""
 
-    def block(states: Tensor, targets: Tensor, temperature: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+    def block(
+        states: Tensor, targets: Tensor, temperature: Tensor, kept: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         logits = logits_of(model, states).float() / temperature[:, None]
         target = logits.gather(-1, targets[:, None])[:, 0]
         if kept is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pettingllms.config.schema import TinyConfig
+from pettingllms.policy.saving import save_model
 
 END = "<|end|>"
 PAD = "<|pad|>"
@@ -84,5 +85,4 @@ def make_tiny_model(config: TinyConfig, tokenizer: Any, seed: int, max_length: i
 def save_tiny(folder: Path, texts: Iterable[str], config: TinyConfig, seed: int, max_length: int) -> None:
     """Make tokenizer and model and write them to `folder` as a Hugging Face model folder."""
     tokenizer = train_tokenizer(texts, config.vocab_size)
-    make_tiny_model(config, tokenizer, seed, max_length).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_model(make_tiny_model(config, tokenizer, seed, max_length), tokenizer, folder)

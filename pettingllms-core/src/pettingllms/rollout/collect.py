@@ -116,7 +116,13 @@ async def play(
 
 
 async def _act(
-    rollouts: Rollouts[S], state: S, key: GroupKey, seed: int, branches: int, commit: Commit, rng: random.Random
+    rollouts: Rollouts[S],
+    state: S,
+    key: GroupKey,
+    seed: int,
+    branches: int,
+    commit: Commit,
+    rng: random.Random,
 ) -> tuple[Group, list[S | None]]:
     seat = rollouts.seats[key.role]
     observation = rollouts.environment.observe(state, key.role)

@@ -36,9 +36,9 @@ def _group_metrics(groups: Sequence[Group]) -> dict[str, float]:
 def rollout_metrics(episodes: Sequence[Episode], roles: Sequence[str]) -> dict[str, float]:
     """Return the metrics of an iteration's rollouts.
 
-    `reward` is the mean mixed reward of a branch (of all branches, committed or not), `success_rate` and `episode_length`
-    (turns) are of the committed path, `zero_variance` is the share of groups whose rewards are equal, `diversity` the
-    share of distinct responses in a group. The same by role, as ``role/name``.
+    `reward` is the mean mixed reward of a branch (of all branches, committed or not), `success_rate` and
+    `episode_length` (turns) are of the committed path, `zero_variance` is the share of groups whose rewards
+    are equal, `diversity` the share of distinct responses in a group. The same by role, as ``role/name``.
     """
     groups = [group for episode in episodes for group in episode.groups]
     metrics = {
@@ -48,7 +48,9 @@ def rollout_metrics(episodes: Sequence[Episode], roles: Sequence[str]) -> dict[s
         **_group_metrics(groups),
         "episodes": float(len(episodes)),
         "faulty_episodes": float(sum(episode.fault is not None for episode in episodes)),
-        "faulty_branches": float(sum(branch.fault is not None for group in groups for branch in group.branches)),
+        "faulty_branches": float(
+            sum(branch.fault is not None for group in groups for branch in group.branches)
+        ),
         "sampled_tokens": float(
             sum(len(branch.sample.token_ids) for group in groups for branch in group.branches)
         ),

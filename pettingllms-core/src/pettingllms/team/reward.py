@@ -27,7 +27,7 @@ class Reward:
 
 @runtime_checkable
 class RewardFunction(Protocol):
-    """Scores a transition. Made as ``Class(options)``; pure, so a branch's reward depends on that branch alone."""
+    """Scores a transition. Made as ``Class(options)``; pure: a branch's reward depends on it alone."""
 
     def __call__(self, transition: Transition[Any], role: str) -> Reward:
         """Return the reward of `role` for `transition`."""

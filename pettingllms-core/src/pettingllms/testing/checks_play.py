@@ -74,6 +74,9 @@ class Parts:
     options: dict[str, Any] = attrs.field(factory=dict)
 
 
+_NULLABLE = {"acting_role": "a role", "expert": "a text"}
+
+
 class CallFaultError(Exception):
     """An environment raised, hung or returned something of the wrong type."""
 
@@ -123,9 +126,10 @@ class Probe:
         outcome: Outcome = self._call("outcome", Outcome, state)
         return outcome
 
-    def expert(self, state: Any, role: str) -> str:
+    def expert(self, state: Any, role: str) -> str | None:
         """Watch `Playable.expert`."""
-        return str(self._call("expert", str, state, role))
+        response: str | None = self._call("expert", (str, type(None)), state, role)
+        return response
 
     def random_response(self, state: Any, role: str, rng: random.Random) -> str:
         """Watch `Playable.random_response`."""
@@ -162,7 +166,7 @@ class Probe:
             raise CallFaultError(method, f"raised {_said(error)}") from error
         self._after(method, before, began)
         if kind is not None and not isinstance(result, kind):
-            wanted = kind.__name__ if isinstance(kind, type) else "a role or None"
+            wanted = kind.__name__ if isinstance(kind, type) else f"{_NULLABLE[method]} or None"
             raise CallFaultError(method, f"returned {type(result).__name__}, not {wanted}")
         return result
 
@@ -180,10 +184,11 @@ def _said(error: Exception) -> str:
     return short(f"{type(error).__name__}: {error}", 160)
 
 
-Player = Callable[[Probe, Any, str, random.Random], str]
+Player = Callable[[Probe, Any, str, random.Random], str | None]
+"""(environment, state, role, rng) -> response; None gives up."""
 
 
-def expert(env: Probe, state: Any, role: str, rng: random.Random) -> str:
+def expert(env: Probe, state: Any, role: str, rng: random.Random) -> str | None:
     """Play the environment's own expert."""
     return env.expert(state, role)
 
@@ -208,7 +213,9 @@ def mixed(env: Probe, state: Any, role: str, rng: random.Random) -> str:
     choices: list[Player] = [garbage]
     choices += [expert, expert] if env.can("expert") else []
     choices += [at_random] if env.can("random_response") else []
-    return rng.choice(choices)(env, state, role, rng)
+    response = rng.choice(choices)(env, state, role, rng)
+    # The expert may see no way on from where the others have led.
+    return garbage(env, state, role, rng) if response is None else response
 
 
 @attrs.frozen
@@ -227,7 +234,10 @@ class Move:
 
 @attrs.define
 class Trace:
-    """A recorded episode. `over`: the environment ended it; `fault`: a call that went wrong."""
+    """A recorded episode.
+
+    `over`: the environment ended it; `gave_up`: the player did; `fault`: a call that went wrong.
+    """
 
     player: str
     split: Split
@@ -238,6 +248,7 @@ class Trace:
     moves: list[Move] = attrs.field(factory=list)
     final: Any = None
     over: bool = False
+    gave_up: bool = False
     outcome: Outcome | None = None
     fault: CallFaultError | None = None
     at: dict[str, Any] = attrs.field(factory=dict)
@@ -280,6 +291,9 @@ async def play(env: Probe, split: Split, task: Task, seed: int, player: Player, 
             before = text_of(state)
             observation = env.observe(state, role)
             response = player(env, state, role, rng)
+            if response is None:
+                trace.gave_up = True
+                break
             trace.at["response"] = short(response)
             transition = await env.step(state, role, response)
             after = text_of(transition)

@@ -85,7 +85,8 @@ async def termination(case: Case) -> str:
     limit = case.env.max_turns * len(case.env.roles)
     longest = 0
     for trace in case.traces:
-        if trace.fault is None and (not trace.over or len(trace.moves) > limit):
+        unfinished = not trace.over and not trace.gave_up
+        if trace.fault is None and (unfinished or len(trace.moves) > limit):
             where = trace.where()
             fail(
                 f"still not over after {limit} responses ({case.env.max_turns} turns of "

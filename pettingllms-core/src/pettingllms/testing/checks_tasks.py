@@ -118,7 +118,7 @@ async def split_disjointness(case: Case) -> str:
 
 
 async def expert_succeeds(case: Case) -> str:
-    """The expert solves every task."""
+    """The expert solves every task and never gives up on the way; elsewhere it may."""
     if not case.env.can("expert"):
         skip("the environment has no expert method")
     traces = case.played("expert")
@@ -126,8 +126,9 @@ async def expert_succeeds(case: Case) -> str:
         if trace.fault is None and not (trace.outcome is not None and trace.outcome.success):
             where = trace.where()
             last = trace.moves[-1].observation.messages[-1].content if trace.moves else ""
+            how = ": it gives up after" if trace.gave_up else " in"
             fail(
-                f"the expert does not solve {place(where)} in {len(trace.moves)} responses",
+                f"the expert does not solve {place(where)}{how} {len(trace.moves)} responses",
                 **where,
                 responses=[short(move.response) for move in trace.moves],
                 last_observation=short(last, 400),

@@ -48,7 +48,7 @@ def iteration_line(iteration: int, metrics: Mapping[str, float]) -> str:
 
 def _learned(metrics: Mapping[str, float]) -> list[str]:
     if "policy_loss" not in metrics:
-        return ["nothing to learn from"]
+        return ["no step taken"]
     return [f"loss {metrics['policy_loss']:+.4f}", f"entropy {metrics['entropy']:.3f}"]
 
 

@@ -130,7 +130,7 @@ def estimate_metrics(estimate: Estimate) -> dict[str, float]:
 
 
 def of_rollouts(metrics: dict[str, float], episodes: Sequence[Episode], size: int) -> dict[str, float]:
-    """Return `metrics` with a diversity of whole rollouts: one response a prompt has none to be compared with."""
+    """Return `metrics` with the diversity of whole rollouts: a prompt has only one response here."""
     kept = {
         name: value for name, value in metrics.items() if not name.endswith(("/zero_variance", "diversity"))
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -84,9 +85,9 @@ def evaluate(
         sources = dict.fromkeys(team.policy_names, starting_weights(config, problem, team, say))
     else:
         sources = policy_folders(checkpoint, team.policy_names)
-    engine = LocalEngine(config, sources, train=False)
-    rollouts = rollouts_of(config, problem, team, engine, team.evaluate)
-    episodes = play_held_out(rollouts, tasks, derive_seed(config.env.seed, "final"))
+    with contextlib.closing(LocalEngine(config, sources, train=False)) as engine:
+        rollouts = rollouts_of(config, problem, team, engine, team.evaluate)
+        episodes = play_held_out(rollouts, tasks, derive_seed(config.env.seed, "final"))
     what = str(checkpoint) if checkpoint is not None else config.model.name or ""
     rows = {"team": summarise(episodes).to_plain()}
     if scripted:

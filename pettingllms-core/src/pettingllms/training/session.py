@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shlex
@@ -21,6 +22,7 @@ from pettingllms.errors import PettingLLMsError
 from pettingllms.plugins.events import RunInfo
 from pettingllms.plugins.observers import Observers
 from pettingllms.plugins.registry import Registry
+from pettingllms.policy.loading import pick_device
 from pettingllms.rollout.types import derive_seed
 from pettingllms.tracking.log import Display, open_log
 from pettingllms.tracking.table import table
@@ -82,6 +84,7 @@ def start_run(config: Config, registry: Registry, *, notes: tuple[str, ...] = ()
     """
     problem = build_problem(config, registry)  # before anything is loaded or written: typos end here
     team = build_team(config, registry, problem)
+    pick_device(config.engine.device)
     observers = Observers(registry)
     observers.configure(to_plain(config))
     folder = RunDir.create(config, datetime.now())
@@ -142,13 +145,14 @@ def _execute(
     started = False
     stop = StopRequest()
     try:
-        with stop:
+        with stop, contextlib.ExitStack() as held:
             for line in (*notes, *_opening(config, problem, team, folder, checkpoint)):
                 display.say(line)
             for failure in registry.failures:
                 display.say(f"plugin {failure.name!r} was left out: {failure.reason}")
             sources = _sources(config, problem, team, checkpoint, display)
             engine = LocalEngine(config, sources, train=True)
+            held.callback(engine.close)
             if checkpoint is None:
                 _write_manifest(folder, config, registry, problem, team, sources)
             else:

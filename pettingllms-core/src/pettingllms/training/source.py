@@ -1,4 +1,7 @@
-"""The weights that every policy starts from: loaded, or made on the spot, and warm-started on the expert."""
+"""The weights that every policy starts from: loaded, or made on the spot, and warm-started on the expert.
+
+The `tiny` model needs no expert as such: its tokenizer is trained on the prompts of whatever play there is.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,20 @@ from pettingllms.config.schema import Config
 from pettingllms.engine.local import set_threads
 from pettingllms.errors import ConfigError
 from pettingllms.policy.imitation import imitate
-from pettingllms.policy.loading import load_model, pick_device
+from pettingllms.policy.loading import check_source, load_model, pick_device
+from pettingllms.policy.saving import save_model
 from pettingllms.policy.tiny import save_tiny
 from pettingllms.rollout.types import derive_seed
 from pettingllms.training.run_dir import versions
 from pettingllms.training.team import Problem, Team
-from pettingllms.training.warm_start import Demonstration, batches_of, demonstrate, texts_of
+from pettingllms.training.warm_start import (
+    Demonstration,
+    batches_of,
+    demonstrate,
+    has_expert,
+    texts_of,
+    wander,
+)
 
 Say = Callable[[str], None]
 
@@ -51,17 +62,11 @@ def starting_weights(config: Config, problem: Problem, team: Team, say: Say) -> 
     assert config.model.name is not None
     steps = config.warm_start.steps or 0
     is_tiny = config.model.name == TINY
-    if steps == 0 and not is_tiny:
-        return config.model.name
-    demonstrations = demonstrate(
-        problem.environment,
-        problem.suite,
-        team.system_prompts,
-        num_tasks=config.warm_start.num_tasks,
-        noise=config.warm_start.noise,
-        seed=config.env.seed,
-        to_clone=steps > 0,
-    )
+    if not is_tiny:
+        check_source(config.model.name)
+        if steps == 0:
+            return config.model.name
+    demonstrations = _demonstrations(config, problem, team)
     folder = cache_folder() / "models" / _content_hash(config, demonstrations)
     if (folder / "config.json").is_file():
         say(f"{'warm start' if steps else 'model'}: found in the cache ({folder})")
@@ -85,10 +90,17 @@ def starting_weights(config: Config, problem: Problem, team: Team, say: Say) -> 
     return str(folder)
 
 
-def _make(config: Config, demonstrations: list[Demonstration], folder: Path, say: Say) -> None:
-    from transformers.utils import logging as transformers_logging
+def _demonstrations(config: Config, problem: Problem, team: Team) -> list[Demonstration]:
+    """Return what is cloned; without an expert, and with nothing to clone, what a tokenizer is trained on."""
+    environment, suite, system_prompts = problem.environment, problem.suite, team.system_prompts
+    num_tasks, seed = config.warm_start.num_tasks, config.env.seed
+    if config.warm_start.steps or has_expert(environment):
+        noise = config.warm_start.noise
+        return demonstrate(environment, suite, system_prompts, num_tasks=num_tasks, noise=noise, seed=seed)
+    return wander(environment, suite, system_prompts, num_tasks=num_tasks, seed=seed)
 
-    transformers_logging.disable_progress_bar()
+
+def _make(config: Config, demonstrations: list[Demonstration], folder: Path, say: Say) -> None:
     set_threads(config.engine.threads)
     settings = config.warm_start
     source = config.model.name
@@ -116,8 +128,7 @@ def _make(config: Config, demonstrations: list[Demonstration], folder: Path, say
     )
     tail = losses[-max(1, steps // 10) :]
     say(f"warm start: loss {losses[0]:.2f} -> {fmean(tail):.2f} nats a token")
-    loaded.model.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
+    save_model(loaded.model, loaded.tokenizer, folder)
 
 
 def _content_hash(config: Config, demonstrations: list[Demonstration]) -> str:

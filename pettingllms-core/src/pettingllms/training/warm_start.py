@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import attrs
 
@@ -23,11 +23,16 @@ S = TypeVar("S")
 
 @attrs.frozen
 class Demonstration:
-    """What the expert answers to one prompt."""
+    """What was answered to one prompt."""
 
     role: str
     messages: tuple[Message, ...]
     response: str
+
+
+def has_expert(environment: Environment[Any]) -> bool:
+    """Tell whether `environment` has an expert to clone."""
+    return getattr(environment, "expert", None) is not None
 
 
 def demonstrate(
@@ -38,12 +43,12 @@ def demonstrate(
     num_tasks: int,
     noise: float,
     seed: int,
-    to_clone: bool = True,
 ) -> list[Demonstration]:
     """Let the expert play the first `num_tasks` tasks of the train split in every seat.
 
     With probability `noise` the episode follows a random response instead of the expert's (the demonstration
-    is the expert's all the same), so that the clone also sees states that it will get itself into.
+    is the expert's all the same), so that the clone also sees states that it will get itself into. An episode
+    ends early where such a response has lost the task: the expert has nothing to show from there on.
 
     Args:
         environment: The rules.
@@ -52,57 +57,101 @@ def demonstrate(
         num_tasks: How many tasks are played.
         noise: See above.
         seed: Of the choices.
-        to_clone: Whether the responses will be cloned; if not, random play or silence may stand in.
 
     Raises:
         ConfigError: The environment has no expert.
-        EnvironmentFault: The environment or its expert raised, or an episode does not end.
+        EnvironmentFault: The environment or its expert raised, the expert gave up on every task at once, or
+            an episode does not end.
     """
-    stray = getattr(environment, "random_response", None)
     expert = getattr(environment, "expert", None)
     if expert is None:
-        if to_clone:
-            raise ConfigError("this environment has no expert to clone; set warm_start.steps = 0")
-
-        def expert(state: S, role: str) -> str:
-            return "" if stray is None else str(stray(state, role, rng))
-
+        raise ConfigError("this environment has no expert to clone; set warm_start.steps = 0")
+    stray = getattr(environment, "random_response", None)
     rng = random.Random(derive_seed(seed, "demonstrate"))
 
-    async def play(index: int) -> list[Demonstration]:
-        task = suite.task("train", index)
-        state = environment.start(task, derive_seed(seed, "demonstrate", index))
+    def respond(state: S, role: str) -> tuple[str | None, str | None]:
+        shown = followed = expert(state, role)
+        if shown is not None and stray is not None and rng.random() < noise:
+            followed = stray(state, role, rng)
+        return shown, followed
+
+    return asyncio.run(
+        _play(environment, suite, system_prompts, respond, num_tasks, seed, "the expert's play")
+    )
+
+
+def wander(
+    environment: Environment[S],
+    suite: TaskSuite,
+    system_prompts: Mapping[str, str],
+    *,
+    num_tasks: int,
+    seed: int,
+) -> list[Demonstration]:
+    """Play the first `num_tasks` tasks of the train split at random, or in silence without a random player.
+
+    What is seen on the way is what a tokenizer is trained on where no expert shows better.
+
+    Args:
+        environment: The rules.
+        suite: The tasks.
+        system_prompts: What every role is told.
+        num_tasks: How many tasks are played.
+        seed: Of the choices.
+
+    Raises:
+        EnvironmentFault: The environment raised, or an episode does not end.
+    """
+    stray = getattr(environment, "random_response", None)
+    rng = random.Random(derive_seed(seed, "wander"))
+
+    def respond(state: S, role: str) -> tuple[str, str]:
+        response = "" if stray is None else str(stray(state, role, rng))
+        return response, response
+
+    what = "play in silence" if stray is None else "random play"
+    return asyncio.run(_play(environment, suite, system_prompts, respond, num_tasks, seed, what))
+
+
+async def _play(
+    environment: Environment[S],
+    suite: TaskSuite,
+    system_prompts: Mapping[str, str],
+    respond: Callable[[S, str], tuple[str | None, str | None]],
+    num_tasks: int,
+    seed: int,
+    what: str,
+) -> list[Demonstration]:
+    """Play tasks with `respond`, which returns what to show and what to follow; None ends the episode."""
+
+    async def episode(index: int) -> list[Demonstration]:
+        state = environment.start(suite.task("train", index), derive_seed(seed, "demonstrate", index))
         found: list[Demonstration] = []
         while (role := environment.acting_role(state)) is not None:
             if len(found) >= environment.max_turns * len(environment.roles):
                 raise ValueError(f"the episode goes on after max_turns = {environment.max_turns}")
-            response = expert(state, role)
-            if response is None:  # a stray response has lost the task: nothing to learn from here on
+            shown, followed = respond(state, role)
+            if shown is None or followed is None:
                 break
             system = (Message("system", system_prompts[role]),) if system_prompts[role] else ()
-            found.append(Demonstration(role, (*system, *environment.observe(state, role).messages), response))
-            if stray is not None and rng.random() < noise:
-                response = stray(state, role, rng)
-            state = (await environment.step(state, role, response)).state
+            found.append(Demonstration(role, (*system, *environment.observe(state, role).messages), shown))
+            state = (await environment.step(state, role, followed)).state
         return found
 
-    async def play_all() -> list[Demonstration]:
-        found: list[Demonstration] = []
-        for index in range(min(num_tasks, suite.size("train"))):
-            try:
-                found += await play(index)
-            except PettingLLMsError:
-                raise
-            except Exception as error:
-                text = " ".join(f"{type(error).__name__}: {error}".split())
-                raise EnvironmentFault(
-                    f"the expert's play of train task {index} failed with {text}"
-                ) from error
-        if not found:
-            raise EnvironmentFault("the train split holds no task in which a role acts")
-        return found
-
-    return asyncio.run(play_all())
+    found: list[Demonstration] = []
+    for index in range(min(num_tasks, suite.size("train"))):
+        try:
+            found += await episode(index)
+        except PettingLLMsError:
+            raise
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise EnvironmentFault(f"{what} of train task {index} failed with {text}") from error
+    if not found:
+        raise EnvironmentFault(
+            f"{what} of the train split shows nothing: no role acts, or it gives up at once"
+        )
+    return found
 
 
 def batches_of(

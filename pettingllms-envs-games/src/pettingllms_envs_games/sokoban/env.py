@@ -21,10 +21,10 @@ STEEPNESS = 3.5
 
 
 def potential(estimate: Estimate, scale: int) -> float:
-    """Return the potential of a position: ``exp(-3.5 * remaining moves / scale)``, 1 when solved, 0 when dead.
+    """Return the potential of a position: ``exp(-3.5 * remaining moves / scale)``; 1 solved, 0 dead.
 
-    A geometric potential keeps the price of a dead end in proportion to what a move can gain. A linear one makes
-    every push near the goal a bad bet for a team that still errs, and it learns to stand still.
+    A geometric potential keeps the price of a dead end in proportion to what a move can gain. A linear one
+    makes every push near the goal a bad bet for a team that still errs, and it learns to stand still.
     """
     return 0.0 if estimate.moves is None else math.exp(-STEEPNESS * estimate.moves / scale)
 
@@ -74,7 +74,7 @@ class SokobanEnvironment:
         return SokobanState(level.rows, level.player, level.boxes, scale, dead=estimate.moves is None)
 
     def acting_role(self, state: SokobanState) -> str | None:
-        """Return who acts now, or None when the level is solved, known to be lost, or the turns are used up."""
+        """Return who acts now; None when the level is solved, known to be lost, or the turns are used up."""
         if state.turn >= self.options.max_turns or state.solved or state.dead:
             return None
         if self.options.players == "single":

@@ -35,10 +35,14 @@ def _nearest(cell: Cell, others: tuple[Cell, ...]) -> Cell:
 
 
 def positions(state: SokobanState) -> str:
-    """Return where everything is: row and column from 1, boxes also from the player, goals from the nearest box."""
+    """Return where everything is, in rows and columns from 1.
+
+    Boxes are also told as moves from the player, goals as moves from the box nearest to them.
+    """
     boxes = ", ".join(f"{_place(box)}: {_offset(state.player, box)} of player" for box in state.boxes)
     goals = ", ".join(
-        f"{_place(goal)}: {_offset(_nearest(goal, state.boxes), goal)} of box" for goal in goal_cells(state.rows)
+        f"{_place(goal)}: {_offset(_nearest(goal, state.boxes), goal)} of box"
+        for goal in goal_cells(state.rows)
     )
     return f"{_places('Player', (state.player,))}. Box {boxes}. Goal {goals}."
 

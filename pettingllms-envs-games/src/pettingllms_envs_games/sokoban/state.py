@@ -15,7 +15,7 @@ class SokobanState:
         rows: The static board: ``#`` wall, ``.`` goal, space floor.
         player: Where the player stands, counted from 0.
         boxes: Where the boxes stand, sorted.
-        scale: Moves that potential and effort are measured by: the budget's, or the start's solution if longer.
+        scale: Moves that potential and effort are measured by: the budget, or the start's solution if longer.
         turn: Turns that are over.
         pending: Whether a proposal waits for the executor.
         proposal: The letters of the waiting proposal; None when it could not be read.
