@@ -27,6 +27,7 @@ def pettingllms_register_environments() -> Iterable[EnvironmentSpec]:
                 "player": "games/sokoban-player",
             },
             reward="games/sokoban",
+            preset="sokoban",
             summary="push boxes onto goals; planner and executor, or a single player",
         ),
         # Sudoku
@@ -42,6 +43,7 @@ def pettingllms_register_environments() -> Iterable[EnvironmentSpec]:
                 "player": "games/sudoku-player",
             },
             reward="games/sudoku",
+            preset="sokodu_single",
             summary="fill a 4x4, 6x6 or 9x9 Sudoku; planner and executor, or a single player",
         ),
     ]
