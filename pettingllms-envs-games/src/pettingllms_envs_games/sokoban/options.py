@@ -70,7 +70,7 @@ class SokobanOptions(EnvironmentOptions):
         validator=attrs.validators.optional(_within(1, 1000)),
         metadata={
             "help": "longest optimal solution of a generated room, in moves "
-            "(unset: max_turns * moves_per_turn, but no more than min_solution + 14)"
+            "(unset: max_turns * moves_per_turn, but no more than min_solution + 8)"
         },
     )
     levels: str | None = attrs.field(
@@ -120,5 +120,5 @@ class SokobanOptions(EnvironmentOptions):
         high = self.max_solution
         if high is None:
             # Small rooms have no very long solutions: an open upper end must not make the search hopeless.
-            high = max(low, min(self.budget, low + 14))
+            high = max(low, min(self.budget, low + 8))
         return low, high
