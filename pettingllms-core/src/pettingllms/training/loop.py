@@ -15,6 +15,7 @@ from statistics import fmean
 import attrs
 
 from pettingllms.algorithm.estimators import Estimate, PromptGroup, at_grpo, grpo
+from pettingllms.env.types import Task
 from pettingllms.errors import EnvironmentFault
 from pettingllms.rollout.metrics import first_fault, rollout_metrics
 from pettingllms.rollout.samplers import commit_rule, sample_independent, sample_trees
@@ -76,7 +77,7 @@ def finished(run: Run, progress: Progress) -> bool:
     return spent or progress.iteration >= settings.num_iterations
 
 
-def collect(run: Run, tasks: Sequence, seed: int) -> tuple[list[Episode], Estimate]:  # type: ignore[type-arg]
+def collect(run: Run, tasks: Sequence[Task], seed: int) -> tuple[list[Episode], Estimate]:
     """Sample an iteration's episodes and give every response its advantage."""
     s = run.config.training
     if s.algorithm == "at_grpo":

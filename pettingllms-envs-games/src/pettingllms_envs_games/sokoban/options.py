@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
 
 from pettingllms.api import ConfigError, EnvironmentOptions
+from pettingllms_envs_games.checks import within
 
 DEFAULT_MIN_SOLUTION = 2
-
-
-def _within(low: int, high: int) -> Callable[[Any, Any, Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ConfigError(
-                f"sokoban option {attribute.name} must be a whole number from {low} to {high}, not {value!r}"
-            )
-
-    return check
 
 
 def _players(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -42,17 +32,17 @@ class SokobanOptions(EnvironmentOptions):
 
     size: int = attrs.field(
         default=6,
-        validator=_within(5, 20),
+        validator=within("sokoban", 5, 20),
         metadata={"help": "rows and columns of a generated room, outer walls included"},
     )
     boxes: int = attrs.field(
         default=1,
-        validator=_within(1, 6),
+        validator=within("sokoban", 1, 6),
         metadata={"help": "boxes (and goals) of a generated room"},
     )
     moves_per_turn: int = attrs.field(
         default=4,
-        validator=_within(1, 200),
+        validator=within("sokoban", 1, 200),
         metadata={"help": "moves that one turn may make; further ones are cut"},
     )
     players: Literal["team", "single"] = attrs.field(
@@ -62,12 +52,12 @@ class SokobanOptions(EnvironmentOptions):
     )
     min_solution: int | None = attrs.field(
         default=None,
-        validator=attrs.validators.optional(_within(1, 1000)),
+        validator=attrs.validators.optional(within("sokoban", 1, 1000)),
         metadata={"help": "shortest optimal solution of a generated room, in moves (unset: 2)"},
     )
     max_solution: int | None = attrs.field(
         default=None,
-        validator=attrs.validators.optional(_within(1, 1000)),
+        validator=attrs.validators.optional(within("sokoban", 1, 1000)),
         metadata={
             "help": "longest optimal solution of a generated room, in moves "
             "(unset: max_turns * moves_per_turn, but no more than min_solution + 8)"

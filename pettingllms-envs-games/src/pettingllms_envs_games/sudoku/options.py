@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from pettingllms.api import ConfigError, EnvironmentOptions
+from pettingllms_envs_games.checks import within
 
 BoardSize = Literal[4, 6, 9]
 BOARD_SIZES: tuple[BoardSize, ...] = get_args(BoardSize)
@@ -20,16 +21,6 @@ MAX_EMPTY: dict[int, int] = {4: 11, 6: 24, 9: 54}
 
 MIN_MAX_EMPTY = 2
 """With a single empty cell there are too few different 4x4 puzzles for three splits."""
-
-
-def _within(low: int, high: int) -> Callable[[Any, Any, Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ConfigError(
-                f"sudoku option {attribute.name} must be a whole number from {low} to {high}, not {value!r}"
-            )
-
-    return check
 
 
 def _one_of(*allowed: object) -> Callable[[Any, Any, Any], None]:
@@ -63,7 +54,7 @@ class SudokuOptions(EnvironmentOptions):
     )
     min_empty: int | None = attrs.field(
         default=None,
-        validator=attrs.validators.optional(_within(1, 80)),
+        validator=attrs.validators.optional(within("sudoku", 1, 80)),
         metadata={
             "help": "fewest empty cells of a puzzle (unset: 6, 12, 30 for size 4, 6, 9, or less where "
             "max_empty or the turns allow less; a file is not filtered)"
@@ -71,7 +62,7 @@ class SudokuOptions(EnvironmentOptions):
     )
     max_empty: int | None = attrs.field(
         default=None,
-        validator=attrs.validators.optional(_within(1, 80)),
+        validator=attrs.validators.optional(within("sudoku", 1, 80)),
         metadata={
             "help": "most empty cells of a puzzle (unset: 10, 20, 50 for size 4, 6, 9, or less where "
             "max_turns * cells_per_turn allows less; a file is not filtered)"
@@ -79,7 +70,7 @@ class SudokuOptions(EnvironmentOptions):
     )
     cells_per_turn: int | None = attrs.field(
         default=None,
-        validator=attrs.validators.optional(_within(1, 81)),
+        validator=attrs.validators.optional(within("sudoku", 1, 81)),
         metadata={
             "help": "entries that one turn may commit; further ones are cut (unset: enough to fill the "
             "emptiest puzzle with one turn to spare, which is 4, 7, 17 for size 4, 6, 9)"
